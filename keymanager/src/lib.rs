@@ -1,0 +1,6 @@
+//! The keys of recseal. Key bytes never leave this crate; everyone else gets verbs.
+
+mod data_key;
+mod secret;
+
+pub use data_key::DataKey;

@@ -1,0 +1,3 @@
+//! The recseal program: see `recseal --help`.
+
+fn main() {}
