@@ -1,6 +1,7 @@
 //! The keys of recseal. Key bytes never leave this crate; everyone else gets verbs.
 
 mod data_key;
+pub mod floe;
 mod secret;
 
-pub use data_key::DataKey;
+pub use data_key::{DataKey, KeyFileError};
