@@ -1,0 +1,94 @@
+//! Reading back what was sealed, and the proof that nothing but a comparison can make.
+
+use keymanager::floe;
+use zeroize::Zeroizing;
+
+use super::batch::{for_each_batch, text_at};
+use super::{ReadAt, SealError, SealedReader, read_full_at};
+use crate::domain::RecordingId;
+
+/// Proof that a sealed file opens to exactly the bytes of an original.
+///
+/// Only [`prove_equal`] makes one, so "remove the original without reading the copy back" does
+/// not compile. It is as durable as what was read: sync first.
+#[must_use]
+#[derive(Debug)]
+pub struct VerifiedSeal {
+    recording: RecordingId,
+    plain_bytes: u64,
+}
+
+impl VerifiedSeal {
+    /// Whose sealed file it was.
+    pub fn recording(&self) -> RecordingId {
+        self.recording
+    }
+
+    /// Length of the original when it was compared.
+    pub fn plain_bytes(&self) -> u64 {
+        self.plain_bytes
+    }
+
+    /// For tests of what needs a proof.
+    #[cfg(test)]
+    #[expect(dead_code, reason = "the vault's tests need it")]
+    pub(crate) fn for_test(recording: RecordingId, plain_bytes: u64) -> Self {
+        Self { recording, plain_bytes }
+    }
+}
+
+/// Opens every chunk on up to `workers` threads; the length of the plaintext.
+///
+/// # Errors
+///
+/// [`SealError`] of one chunk that does not open.
+pub fn verify_whole(
+    reader: &SealedReader<impl ReadAt + Sync>,
+    workers: usize,
+) -> Result<u64, SealError> {
+    for_each_batch(reader.layout(), workers, |first_chunk, batch| {
+        reader.open_chunks(first_chunk, batch, |_, _| Ok(()))
+    })?;
+    Ok(reader.plain_bytes())
+}
+
+/// Opens every chunk and compares it with the original, on up to `workers` threads. Both are read
+/// whole; to read the copy from the disk and not from memory is the caller's affair.
+///
+/// # Errors
+///
+/// [`SealError::Differs`], [`SealError::SourceChanged`] if the lengths differ, or the first
+/// failure to read or open. Nothing was changed; keep the original.
+pub fn prove_equal(
+    reader: &SealedReader<impl ReadAt + Sync>,
+    plaintext: &(impl ReadAt + Sync),
+    workers: usize,
+) -> Result<VerifiedSeal, SealError> {
+    let recording = reader.prefix().recording;
+    let plain_bytes = reader.plain_bytes();
+    let read_failed = |source| SealError::ReadPlaintext { recording, source };
+    let changed = |actual_bytes| SealError::SourceChanged {
+        recording,
+        expected_bytes: plain_bytes,
+        actual_bytes,
+    };
+    for_each_batch(reader.layout(), workers, |first_chunk, batch| {
+        let mut plaintext_buffer = Zeroizing::new(vec![0; floe::CHUNK_BYTES.min(batch.len())]);
+        reader.open_chunks(first_chunk, batch, |index, text| {
+            let original = &mut plaintext_buffer[..text.len()];
+            let len = read_full_at(plaintext, original, text_at(index)).map_err(read_failed)?;
+            if len < text.len() {
+                return Err(changed(text_at(index) + len as u64));
+            }
+            if text != original {
+                return Err(SealError::Differs { recording, chunk: index });
+            }
+            Ok(())
+        })
+    })?;
+    let actual_bytes = plaintext.len_bytes().map_err(read_failed)?;
+    if actual_bytes != plain_bytes {
+        return Err(changed(actual_bytes));
+    }
+    Ok(VerifiedSeal { recording, plain_bytes })
+}
