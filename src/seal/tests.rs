@@ -227,6 +227,11 @@ fn chunks_that_were_moved_are_refused() {
             other => panic!("{what}: {:?}", other.map(|_| ())),
         }
     }
+    // Cut at a border, with the length mark of a last chunk. Planted fault: whether a chunk is the
+    // last one left out of its associated data.
+    let mut cut = with([a, b, c, d])[..BODY + 3 * CHUNK].to_vec();
+    cut[BODY + 2 * CHUNK..][..4].copy_from_slice(&(CHUNK as u32).to_be_bytes());
+    assert!(matches!(open_whole(&key, &cut), Err(SealError::DamagedChunk { chunk: 2, .. })));
     let spliced = [&sealed[..BODY], &other[BODY..]].concat();
     assert!(matches!(open_whole(&key, &spliced), Err(SealError::DamagedChunk { chunk: 3, .. })));
 }
@@ -274,6 +279,24 @@ fn an_empty_last_chunk_behind_full_ones_opens() {
     sealer.seal_chunk(1, true, &mut empty);
     let sealed = [&prefix.to_bytes()[..], sealer.header(), &full, &empty].concat();
     assert_eq!(open_whole(&key, &sealed).unwrap(), pattern(TEXT));
+}
+
+/// Planted fault: a stream that keeps calling its buffer opened after a failed read-ahead has put
+/// something else there.
+#[test]
+fn a_stream_survives_a_damaged_chunk() {
+    let (key, plain) = (DataKey::generate(), pattern(4 * TEXT));
+    let sealed = flip(&seal(&key, &plain, 1), BODY + 2 * CHUNK + 99, 0);
+    let mut stream = SealedReader::open(&key, sealed).unwrap().into_stream();
+    let mut text = vec![0; TEXT];
+    stream.read_exact(&mut text).unwrap();
+    let error = stream.read_exact(&mut text).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    for start in [0, 3 * TEXT, TEXT] {
+        stream.seek(SeekFrom::Start(start as u64)).unwrap();
+        stream.read_exact(&mut text).unwrap();
+        assert!(text == plain[start..start + TEXT], "from {start}");
+    }
 }
 
 /// Every read and every write fails once, for both ways of sealing; none of what is left opens.
