@@ -100,6 +100,8 @@ fn seal_stream(key: &DataKey, plain: &[u8], piece: usize) -> Vec<u8> {
     let mut writer = SealWriter::new(key, prefix(key), Vec::new()).unwrap();
     for piece in plain.chunks(piece) {
         writer.write_all(piece).unwrap();
+        // Planted fault: nothing more, taken for more, leaves a full chunk that is not the last.
+        assert_eq!(writer.write(&[]).unwrap(), 0);
     }
     let (bytes, sealed) = writer.finish().unwrap();
     assert_eq!((sealed.plain_bytes, sealed.sealed_bytes), (plain.len() as u64, bytes.len() as u64));
