@@ -4,4 +4,5 @@
 //! [`manual`]. Modules are declared in the order in which they are best read.
 
 pub mod clock;
+pub mod compliance;
 pub mod domain;
