@@ -2,5 +2,7 @@
 
 mod data_key;
 mod secret;
+mod wrapped;
 
 pub use data_key::DataKey;
+pub use wrapped::WrappedKey;
