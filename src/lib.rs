@@ -3,6 +3,8 @@
 //! The bird's eye view is `ARCHITECTURE.md`; the byte formats and the operator's pages are under
 //! [`manual`]. Modules are declared in the order in which they are best read.
 
+pub mod catalog;
 pub mod clock;
+pub mod compliance;
 pub mod domain;
 pub mod seal;

@@ -3,5 +3,7 @@
 mod data_key;
 pub mod floe;
 mod secret;
+mod wrapped;
 
 pub use data_key::{DataKey, KeyFileError};
+pub use wrapped::WrappedKey;

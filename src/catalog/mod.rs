@@ -1,0 +1,246 @@
+//! The catalog: what is known about every recording, in one SQLite file.
+//!
+//! ```text
+//!   read(|tx|)  ── many ──▶  pool of read-only connections ─┐
+//!                                                          ├─▶ catalog.db, -wal, -shm
+//!   write(|tx|) ── one ───▶  the writer, behind a mutex ────┘
+//! ```
+//!
+//! All SQL of the program is under this folder, in constants below the methods that use them, and
+//! the methods are named after what the domain does. The flow decides what belongs together: it
+//! makes one transaction of it, the audit entry included, and everything in it happens or nothing.
+//!
+//! If the power goes here: a transaction is on the disk when [`Catalog::write`] returns, and not
+//! at all before, so the row of a wrapped key is durable before the first byte is sealed with it.
+//!
+//! # Invariants
+//!
+//! - What is deleted is zeroed. Each connection has `secure_delete` on from its first statement,
+//!   the log file is never shortened or removed, and [`Catalog::scrub`] writes over what it still
+//!   holds. `ANALYZE` is never run: its samples are copies nobody would erase.
+//! - A state is only ever changed by [`CatalogTx::advance`] and its named neighbours, which ask
+//!   the life cycle first. Triggers repeat the rules that must never break.
+//! - No `rusqlite` type leaves this module except as the source of an error.
+
+mod audit;
+mod copies;
+mod discovery;
+mod error;
+mod keys;
+mod lives;
+mod meta;
+mod migrate;
+mod recordings;
+mod scrub;
+mod sidecars;
+mod stores;
+mod tokens;
+mod values;
+
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::ops::Deref;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+
+use rusqlite::Connection;
+use rusqlite::FileControl;
+use rusqlite::MAIN_DB;
+use rusqlite::OpenFlags;
+use rusqlite::TransactionBehavior;
+
+pub use audit::AuditFilter;
+pub use discovery::{Known, KnownSidecar, NewRecording};
+pub use error::CatalogError;
+pub use recordings::{Counts, MediaState, RecordingFilter, Tally};
+pub use scrub::ScrubEvidence;
+pub use sidecars::{NewSidecar, Sidecar, SidecarState};
+pub use stores::{StoreLayout, StoreRow};
+pub use tokens::TokenRow;
+
+/// The catalog of one state folder. Share it by reference; every method may block on the disk.
+pub struct Catalog {
+    path: PathBuf,
+    writer: Option<Mutex<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Catalog {
+    /// Opens the catalog at `path`, made with mode 0600 if there is none, and brings its schema up
+    /// to date.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::NewerSchema`] if a later version of this program wrote it. The file is then
+    /// as it was.
+    pub fn open(path: &Path) -> Result<Self, CatalogError> {
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+        made.map_err(|source| CatalogError::Open { source })?;
+        let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        prepare_file(&writer)?;
+        migrate::migrate(&mut writer)?;
+        Ok(Self { path: path.into(), writer: Some(writer.into()), readers: Mutex::default() })
+    }
+
+    /// Opens an existing catalog for looking only, also beside a running daemon.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::NewerSchema`] and [`CatalogError::OlderSchema`]: nothing is migrated here.
+    pub fn open_read_only(path: &Path) -> Result<Self, CatalogError> {
+        let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        migrate::require_current(&reader)?;
+        Ok(Self { path: path.into(), writer: None, readers: Mutex::new(vec![reader]) })
+    }
+
+    /// Runs `work` on one unchanging view of the catalog. Never waits for a writer.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, and [`CatalogError`] if no view can be had.
+    pub fn read<T, E: From<CatalogError>>(
+        &self,
+        work: impl FnOnce(&ReadTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let idle = locked(&self.readers).pop();
+        let mut reader = match idle {
+            Some(reader) => reader,
+            None => connect(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?,
+        };
+        let tx = reader.transaction().map_err(CatalogError::from)?;
+        let result = work(&ReadTx { conn: &tx });
+        drop(tx);
+        let mut readers = locked(&self.readers);
+        if readers.len() < IDLE_READERS_MAX {
+            readers.push(reader);
+        }
+        result
+    }
+
+    /// Runs `work` as the only writer and makes all of it durable, or, if it returns an error,
+    /// none of it. Costs one sync of the log, so put a batch into one call.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`, and [`CatalogError`]; nothing was changed then.
+    pub fn write<T, E: From<CatalogError>>(
+        &self,
+        work: impl FnOnce(&CatalogTx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut writer = self.writer()?;
+        let tx = writer
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(CatalogError::from)?;
+        let value = work(&CatalogTx { read: ReadTx { conn: &tx } })?;
+        tx.commit().map_err(CatalogError::from)?;
+        Ok(value)
+    }
+
+    /// Copies the log into the database file and closes. Not needed for safety: a catalog that
+    /// was killed opens as well.
+    ///
+    /// # Errors
+    ///
+    /// What closing said; everything written is safe all the same.
+    pub fn close(self) -> Result<(), CatalogError> {
+        drop(self.readers);
+        let Some(writer) = self.writer else { return Ok(()) };
+        let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
+        scrub::checkpoint(&writer)?;
+        writer.close().map_err(|(_, source)| source.into())
+    }
+
+    /// The one writer. A panic in an earlier transaction rolled it back, so its poison is no harm.
+    fn writer(&self) -> Result<MutexGuard<'_, Connection>, CatalogError> {
+        self.writer.as_ref().map(locked).ok_or(CatalogError::ReadOnly)
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Catalog(..)")
+    }
+}
+
+/// One unchanging view of the catalog.
+pub struct ReadTx<'c> {
+    conn: &'c Connection,
+}
+
+impl fmt::Debug for ReadTx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReadTx(..)")
+    }
+}
+
+/// One change of the catalog, all or nothing. Everything a [`ReadTx`] sees, it sees too.
+#[derive(Debug)]
+pub struct CatalogTx<'c> {
+    read: ReadTx<'c>,
+}
+
+impl<'c> Deref for CatalogTx<'c> {
+    type Target = ReadTx<'c>;
+    fn deref(&self) -> &Self::Target {
+        &self.read
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The one connection factory: a connection without these settings could leave deleted values in
+/// the file, and one is enough.
+fn connect(path: &Path, access: OpenFlags) -> Result<Connection, CatalogError> {
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(without_path)?;
+    connection.execute_batch(SETTINGS).map_err(without_path)?;
+    // Closing must not unlink the log: its blocks would go back to the file system unscrubbed.
+    let mut keep = 1;
+    connection.file_control(Some(MAIN_DB), FileControl::PersistWal(&mut keep))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    Ok(connection)
+}
+
+/// What belongs to the file and not to a connection. Refuses a file system on which SQLite cannot
+/// keep its log, because everything said above about durability and deletion depends on it.
+fn prepare_file(writer: &Connection) -> Result<(), CatalogError> {
+    writer.execute_batch("PRAGMA page_size = 4096;")?;
+    let mode: String = writer.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode == "wal" { Ok(()) } else { Err(CatalogError::NoLog) }
+}
+
+/// SQLite's text for a file that cannot be opened names it; the code says enough.
+fn without_path(error: rusqlite::Error) -> CatalogError {
+    let kind = match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::CannotOpen) => io::ErrorKind::NotFound,
+        Some(rusqlite::ErrorCode::PermissionDenied) => io::ErrorKind::PermissionDenied,
+        _ => match error {
+            rusqlite::Error::SqliteFailure(code, _) => {
+                return rusqlite::Error::SqliteFailure(code, None).into();
+            }
+            other => return other.into(),
+        },
+    };
+    CatalogError::Open { source: kind.into() }
+}
+
+const SETTINGS: &str = "
+    PRAGMA synchronous = FULL;
+    PRAGMA secure_delete = ON;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA journal_size_limit = -1;
+    PRAGMA foreign_keys = ON;
+    PRAGMA recursive_triggers = ON;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA mmap_size = 0;
+    PRAGMA busy_timeout = 5000;
+";
+const IDLE_READERS_MAX: usize = 4;
+const STATEMENTS_KEPT: usize = 128;

@@ -1,0 +1,286 @@
+//! Asking for recordings: one, a page of them, the ones that are due, how many there are.
+
+use rusqlite::OptionalExtension;
+use rusqlite::Row;
+use rusqlite::params;
+
+use super::CatalogError;
+use super::ReadTx;
+use super::values::attributes_of;
+use super::values::evidence_of;
+use super::values::fingerprint_of;
+use super::values::media_of;
+use super::values::path_of;
+use super::values::unsigned;
+use crate::clock::Timestamp;
+use crate::domain::Recording;
+use crate::domain::RecordingId;
+use crate::domain::StoreId;
+use crate::domain::lifecycle::RecordingState;
+
+/// What people are shown of a recording's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MediaState {
+    /// Not sealed yet.
+    Waiting,
+    /// Sealed, and can be opened.
+    Available,
+    /// Being erased.
+    PlannedForDeletion,
+    /// Erased.
+    Deleted,
+    /// Waits for a person.
+    Quarantined,
+}
+
+impl MediaState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Waiting,
+        Self::Available,
+        Self::PlannedForDeletion,
+        Self::Deleted,
+        Self::Quarantined,
+    ];
+
+    /// What is shown for `state`.
+    pub fn of(state: RecordingState) -> Self {
+        match state {
+            RecordingState::Found | RecordingState::Settled | RecordingState::Sealing => {
+                Self::Waiting
+            }
+            RecordingState::Sealed | RecordingState::Stored => Self::Available,
+            RecordingState::Quarantined => Self::Quarantined,
+            RecordingState::Erasing => Self::PlannedForDeletion,
+            RecordingState::Erased => Self::Deleted,
+        }
+    }
+
+    /// The states shown as this.
+    pub fn states(self) -> impl Iterator<Item = RecordingState> {
+        RecordingState::ALL.into_iter().filter(move |state| Self::of(*state) == self)
+    }
+
+    /// The name in JSON and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Available => "available",
+            Self::PlannedForDeletion => "planned_for_deletion",
+            Self::Deleted => "deleted",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// The state of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
+    }
+}
+
+/// Which recordings to list; what is `None` does not matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordingFilter {
+    /// Shown as this.
+    pub state: Option<MediaState>,
+    /// Found in this store.
+    pub store: Option<StoreId>,
+}
+
+/// A number of recordings and what they hold together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub recordings: u64,
+    /// Bytes of their originals.
+    pub bytes: u64,
+}
+
+/// How many recordings are in which state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts([Tally; RecordingState::ALL.len()]);
+
+impl Counts {
+    /// In one state.
+    pub fn in_state(&self, state: RecordingState) -> Tally {
+        self.0[index(state)]
+    }
+
+    /// In all states shown as `shown`.
+    pub fn shown_as(&self, shown: MediaState) -> Tally {
+        shown.states().fold(Tally::default(), |sum, state| {
+            let Tally { recordings, bytes } = self.in_state(state);
+            Tally { recordings: sum.recordings + recordings, bytes: sum.bytes + bytes }
+        })
+    }
+}
+
+impl ReadTx<'_> {
+    /// One recording.
+    pub fn recording(&self, id: RecordingId) -> Result<Option<Recording>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_RECORDING)?;
+        Ok(statement.query_row([id], recording_of).optional()?)
+    }
+
+    /// At most `limit` recordings behind `after`, in the order of their ids, oldest first.
+    ///
+    /// Costs a few index steps per result, whatever the filter: each pair of store and state is
+    /// walked in its own order and the walks are merged.
+    pub fn recordings(
+        &self,
+        filter: &RecordingFilter,
+        after: Option<RecordingId>,
+        limit: usize,
+    ) -> Result<Vec<Recording>, CatalogError> {
+        let states: Vec<_> = match filter.state {
+            Some(shown) => shown.states().collect(),
+            None => RecordingState::ALL.into(),
+        };
+        self.page(&states, filter.store, after, limit)
+    }
+
+    /// At most `limit` recordings behind `after` that a crash or a failure left half-way: a key
+    /// was recorded and the original is still there. What a start looks at first.
+    pub fn interrupted(
+        &self,
+        after: Option<RecordingId>,
+        limit: usize,
+    ) -> Result<Vec<Recording>, CatalogError> {
+        self.page(&[RecordingState::Sealing, RecordingState::Sealed], None, after, limit)
+    }
+
+    /// Settled recordings whose time has come, those that became due last first: new calls go
+    /// before an old archive. Stops at `limit`, and before more than `bytes_max` come together
+    /// unless the first one alone has more.
+    pub fn due_for_sealing(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        bytes_max: u64,
+    ) -> Result<Vec<Recording>, CatalogError> {
+        let mut bytes = 0_u64;
+        let mut due = self.due(RecordingState::Settled, now, limit)?;
+        let fitting = due.iter().take_while(|recording| {
+            let is_first = bytes == 0;
+            bytes = bytes.saturating_add(recording.fingerprint.size_bytes);
+            is_first || bytes <= bytes_max
+        });
+        due.truncate(fitting.count());
+        Ok(due)
+    }
+
+    /// Sealed recordings whose original can be removed now, those that became due last first.
+    pub fn due_for_removal(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Recording>, CatalogError> {
+        self.due(RecordingState::Sealed, now, limit)
+    }
+
+    /// How many recordings are in which state. Constant cost: triggers count as it happens.
+    pub fn counts(&self) -> Result<Counts, CatalogError> {
+        self.tally(SELECT_COUNTS, [])
+    }
+
+    /// The same for one store.
+    pub fn counts_of(&self, store: StoreId) -> Result<Counts, CatalogError> {
+        self.tally(SELECT_COUNTS_OF_STORE, [store])
+    }
+
+    fn tally(&self, sql: &str, params: impl rusqlite::Params) -> Result<Counts, CatalogError> {
+        let mut counts = Counts([Tally::default(); RecordingState::ALL.len()]);
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        while let Some(row) = rows.next()? {
+            counts.0[index(row.get("state")?)] =
+                Tally { recordings: unsigned(row, "recordings")?, bytes: unsigned(row, "bytes")? };
+        }
+        Ok(counts)
+    }
+
+    fn due(
+        &self,
+        state: RecordingState,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Recording>, CatalogError> {
+        let sql = match state {
+            RecordingState::Sealed => SELECT_DUE_FOR_REMOVAL,
+            _ => SELECT_DUE_FOR_SEALING,
+        };
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let rows = statement.query_map(params![now, rows_max(limit)], recording_of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn page(
+        &self,
+        states: &[RecordingState],
+        store: Option<StoreId>,
+        after: Option<RecordingId>,
+        limit: usize,
+    ) -> Result<Vec<Recording>, CatalogError> {
+        let stores = match store {
+            Some(store) => vec![store],
+            None => self.stores()?.into_iter().map(|store| store.id).collect(),
+        };
+        let after = after.as_ref().map_or([].as_slice(), |id| id.0.as_bytes());
+        let mut ids: Vec<RecordingId> = Vec::new();
+        let mut walk = self.conn.prepare_cached(SELECT_IDS)?;
+        for store in &stores {
+            for state in states {
+                let walked = params![store, state, after, rows_max(limit)];
+                for id in walk.query_map(walked, |row| row.get(0))? {
+                    ids.push(id?);
+                }
+            }
+        }
+        ids.sort_unstable();
+        ids.truncate(limit);
+        let mut statement = self.conn.prepare_cached(SELECT_RECORDING)?;
+        let recordings = ids.into_iter().map(|id| statement.query_row([id], recording_of));
+        Ok(recordings.collect::<Result<_, _>>()?)
+    }
+}
+
+fn recording_of(row: &Row<'_>) -> rusqlite::Result<Recording> {
+    Ok(Recording {
+        id: row.get("id")?,
+        conversation: row.get("conversation")?,
+        store: row.get("store")?,
+        state: row.get("state")?,
+        quarantine: row.get("quarantine")?,
+        path: path_of(row)?,
+        fingerprint: fingerprint_of(row)?,
+        attributes: attributes_of(row)?,
+        media: media_of(row)?,
+        found_at: row.get("found_at")?,
+        sealed_at: row.get("sealed_at")?,
+        original: evidence_of(row)?,
+    })
+}
+
+fn index(state: RecordingState) -> usize {
+    RecordingState::ALL.iter().position(|known| *known == state).expect("ALL lists every state")
+}
+
+/// A page is never larger than this, whatever was asked for.
+pub(super) fn rows_max(limit: usize) -> i64 {
+    i64::try_from(limit.min(PAGE_ROWS_MAX)).expect("the cap is small")
+}
+
+const PAGE_ROWS_MAX: usize = 10_000;
+
+const SELECT_RECORDING: &str = "SELECT * FROM recording WHERE id = ?1";
+const SELECT_IDS: &str = "
+    SELECT id FROM recording WHERE store = ?1 AND state = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+const SELECT_DUE_FOR_SEALING: &str = "
+    SELECT * FROM recording WHERE state = 'settled' AND due_at <= ?1
+    ORDER BY due_at DESC, id DESC LIMIT ?2";
+const SELECT_DUE_FOR_REMOVAL: &str = "
+    SELECT * FROM recording WHERE state = 'sealed' AND due_at <= ?1
+    ORDER BY due_at DESC, id DESC LIMIT ?2";
+const SELECT_COUNTS: &str = "
+    SELECT state, sum(recordings) AS recordings, sum(bytes) AS bytes FROM tally GROUP BY state";
+const SELECT_COUNTS_OF_STORE: &str = "SELECT state, recordings, bytes FROM tally WHERE store = ?1";
