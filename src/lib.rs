@@ -4,4 +4,7 @@
 //! [`manual`]. Modules are declared in the order in which they are best read.
 
 pub mod clock;
+pub mod daemon;
 pub mod domain;
+pub mod intake;
+pub mod sys;
