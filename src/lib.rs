@@ -3,8 +3,21 @@
 //! The bird's eye view is `ARCHITECTURE.md`; the byte formats and the operator's pages are under
 //! [`manual`]. Modules are declared in the order in which they are best read.
 
-pub mod catalog;
-pub mod clock;
-pub mod compliance;
 pub mod domain;
+
+pub mod compliance;
+
 pub mod seal;
+
+pub mod vault;
+
+pub mod intake;
+
+pub mod catalog;
+
+pub mod daemon;
+
+pub mod manual;
+
+pub mod clock;
+pub mod sys;

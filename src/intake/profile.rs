@@ -1,0 +1,346 @@
+//! The recorders' habits, as data.
+//!
+//! A profile says which names are not recordings, how a recorder tells that it is done, what
+//! stands beside a recording, what a name says, and where the recorder leaves plaintext behind.
+//! To add a recorder: a row here and a case in the tests of `finish`. Nothing else knows a
+//! recorder by name. A file that no rule speaks of is a recording, because what is not sealed
+//! stays in clear.
+
+use std::time::Duration;
+
+use crate::domain::StorePath;
+
+use super::naming::{self, NameFacts};
+
+/// What one kind of recorder does with its files.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The name in `--store PATH:PROFILE`.
+    pub name: &'static str,
+    /// How long a file must lie unchanged, where nothing better tells that it is done.
+    pub settle: Duration,
+    /// What besides lying still says "done".
+    pub marker: Option<Marker>,
+    /// Working files of the recorder, besides [`TEMPORARY`]: patterns with at most one `*`.
+    pub temporary: &'static [&'static str],
+    /// What stands beside a recording and tells about people.
+    pub sidecars: &'static [SidecarRule],
+    /// Templates of file names, without suffix, most telling first; see [`naming::read`].
+    pub naming: &'static [&'static str],
+    /// Where else the recorder leaves plaintext, for `recseal doctor`.
+    pub leftovers: &'static [&'static str],
+}
+
+/// A file whose coming or going says that a recording is done.
+///
+/// The place is relative to the recording's folder, may begin with `../`, and holds `{stem}` (the
+/// name without suffix) or `{call}` (the stem without its last dash-separated part).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// Done once it exists.
+    Present(&'static str),
+    /// Done once it is gone.
+    Absent(&'static str),
+}
+
+/// How a sidecar finds its recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SidecarRule {
+    /// A file with one of these suffixes belongs to the recording with the same stem. The suffix
+    /// may have two parts (`cdr.json`).
+    Stem(&'static [&'static str]),
+    /// A file of this name belongs to every recording in its folder.
+    Folder(&'static str),
+    /// A file with this suffix in the sibling folder `from` belongs to the recording with the
+    /// same stem in the sibling folder `to`.
+    Sibling {
+        /// Folder of the sidecar.
+        from: &'static str,
+        /// Folder of the recording.
+        to: &'static str,
+        /// Suffix of the sidecar.
+        suffix: &'static str,
+    },
+}
+
+/// Whether a name is worth a look at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    /// A recording or a sidecar.
+    Content,
+    /// A working file of the recorder. It may hold plaintext: `doctor` lists old ones.
+    Temporary,
+    /// One of our own files.
+    Ours,
+}
+
+impl Profile {
+    /// The profile called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownProfile`], which lists those there are.
+    pub fn named(name: &str) -> Result<&'static Self, UnknownProfile> {
+        PROFILES.iter().find(|profile| profile.name == name).ok_or(UnknownProfile)
+    }
+
+    /// Sorts out by name alone; every component counts, so what lies in a hidden folder is hidden.
+    pub fn name_kind(&self, path: &StorePath) -> NameKind {
+        let mut kind = NameKind::Content;
+        for name in path.expose_bytes().split(|b| *b == b'/') {
+            if OURS.iter().any(|pattern| name_fits(pattern, name)) {
+                return NameKind::Ours;
+            }
+            if TEMPORARY.iter().chain(self.temporary).any(|pattern| name_fits(pattern, name)) {
+                kind = NameKind::Temporary;
+            }
+        }
+        kind
+    }
+
+    /// What the name of `path` says.
+    pub fn name_facts(&self, path: &StorePath) -> Option<NameFacts> {
+        naming::read(self.naming, split_suffix(path.expose_name()).0)
+    }
+}
+
+/// `name` cut at its last dot: stem and suffix. A leading dot starts no suffix.
+pub(super) fn split_suffix(name: &[u8]) -> (&[u8], &[u8]) {
+    match name.iter().rposition(|b| *b == b'.') {
+        Some(dot) if dot > 0 => (&name[..dot], &name[dot + 1..]),
+        _ => (name, &[]),
+    }
+}
+
+/// True if `name` is `pattern`, in which one `*` stands for any bytes.
+fn name_fits(pattern: &str, name: &[u8]) -> bool {
+    match pattern.split_once('*') {
+        None => pattern.as_bytes() == name,
+        Some((head, tail)) => {
+            name.len() >= head.len() + tail.len()
+                && name.starts_with(head.as_bytes())
+                && name.ends_with(tail.as_bytes())
+        }
+    }
+}
+
+/// A profile that does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such recorder profile; there are {}", names().join(", "))]
+pub struct UnknownProfile;
+
+fn names() -> Vec<&'static str> {
+    PROFILES.iter().map(|profile| profile.name).collect()
+}
+
+/// Every profile, the default first.
+pub const PROFILES: &[Profile] =
+    &[GENERIC, ASTERISK, FREEPBX, FREESWITCH, RTPENGINE, OREKA, JIBRI, LIVEKIT, OBS];
+
+/// Any recorder: lying still is all there is to see. Also right for those that write `.part` and
+/// rename (thevoiceguy/siphon-ai:docs/RECORDING.md).
+const GENERIC: Profile = Profile {
+    name: "generic",
+    settle: SETTLE,
+    marker: None,
+    temporary: &[],
+    sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
+    naming: &["{at}_{call}", "{at}-{call}", "{at}"],
+    leftovers: &[],
+};
+
+/// MixMonitor writes under the final name and patches the header at close; with
+/// `cache_record_files` an empty placeholder comes first and the audio is moved over it at the
+/// end; `a()` opens a finished file again. Source: asterisk/asterisk:apps/app_mixmonitor.c,
+/// main/file.c, formats/format_wav.c.
+const ASTERISK: Profile = Profile {
+    name: "asterisk",
+    settle: SETTLE,
+    marker: None,
+    temporary: &[],
+    sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
+    naming: &["{unique}", "{text}-{unique}"],
+    leftovers: &[
+        "record_cache_dir of asterisk.conf (often /tmp)",
+        "/var/spool/asterisk/tmp",
+        "/var/spool/asterisk/voicemail (option m() copies there)",
+    ],
+};
+
+/// Asterisk with FreePBX's names, which hold both numbers. Source:
+/// FreePBX/callrecording:functions.inc.php.
+const FREEPBX: Profile = Profile {
+    name: "freepbx",
+    naming: &["{kind}-{to}-{from}-{at}-{call}", "{text}-{unique}", "{unique}"],
+    ..ASTERISK
+};
+
+/// Names are the dialplan's, with FusionPBX the call's UUID. Records of the call come as
+/// `{uuid}.cdr.json` or `.cdr.xml`. Source: signalwire/freeswitch:src/switch_ivr_async.c,
+/// src/mod/event_handlers/mod_json_cdr, src/mod/xml_int/mod_xml_cdr;
+/// fusionpbx/fusionpbx:app/call_recordings.
+const FREESWITCH: Profile = Profile {
+    name: "freeswitch",
+    settle: SETTLE,
+    marker: None,
+    temporary: &[],
+    sidecars: &[SidecarRule::Stem(&["cdr.json", "cdr.xml"]), SidecarRule::Stem(TEXT_SUFFIXES)],
+    naming: &["{uuid}", "{text}_{uuid}"],
+    leftovers: &[
+        "/var/log/freeswitch/json_cdr and xml_cdr (failed posts land in their error folders)",
+        "base64 recordings in the FusionPBX database, written back to disk for waveforms",
+    ],
+};
+
+/// Opened under the final name, no rename. While the call lasts its `.meta` file exists in the
+/// spool; where spool and output are one folder that tells when it ends. In pcap mode
+/// `metadata/{stem}.txt` is renamed in last. Source: sipwise/rtpengine:recording-daemon/output.c,
+/// inotify.c, metafile.c, docs/rtpengine-recording.md, daemon/recording.c.
+const RTPENGINE: Profile = Profile {
+    name: "rtpengine",
+    settle: SETTLE,
+    marker: Some(Marker::Absent("{call}.meta")),
+    temporary: &["rtpengine-meta-*"],
+    sidecars: &[
+        SidecarRule::Sibling { from: "metadata", to: "pcaps", suffix: "txt" },
+        SidecarRule::Stem(TEXT_SUFFIXES),
+    ],
+    naming: &["{call}-{tag}-{leg}", "{call}-{tag}"],
+    leftovers: &["/tmp/rtpengine-meta-* (session descriptions)", "/var/spool/rtpengine"],
+};
+
+/// A batch step turns the native `.mcf` into the final file and deletes it. Source:
+/// OrecX/Oreka:documentation/oreka-user-manual.xml, orkaudio/config-linux-template.xml.
+const OREKA: Profile = Profile {
+    name: "oreka",
+    settle: SETTLE,
+    marker: None,
+    temporary: &["*.mcf"],
+    sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
+    naming: &["{at}_{call}"],
+    leftovers: &["*.mcf below /var/log/orkaudio/audio", "/var/log/orkaudio/tapelist.log"],
+};
+
+/// One folder for each session. `metadata.json` is written after the media is complete, then the
+/// finalize script runs and may upload the file, hence the longer settle. Source:
+/// jitsi/jibri:src/main/kotlin/org/jitsi/jibri/service/impl/FileRecordingJibriService.kt.
+const JIBRI: Profile = Profile {
+    name: "jibri",
+    settle: Duration::from_secs(60),
+    marker: Some(Marker::Present("metadata.json")),
+    temporary: &[],
+    sidecars: &[SidecarRule::Folder("metadata.json"), SidecarRule::Stem(TEXT_SUFFIXES)],
+    naming: &["{room}_{at}"],
+    leftovers: &["/tmp/recordings if the recording folder was changed later"],
+};
+
+/// Written to a temporary folder, then uploaded or moved; the manifest comes last but is not
+/// always written, so it is not waited for. Source: livekit/egress:pkg/config/manifest.go,
+/// output_file.go.
+const LIVEKIT: Profile = Profile {
+    name: "livekit",
+    settle: SETTLE,
+    marker: None,
+    temporary: &[],
+    sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
+    naming: &["{room}-{at}"],
+    leftovers: &["the egress temporary folder (/home/egress/tmp)"],
+};
+
+/// Hybrid MP4 plays while it is still written, and is rewritten in place at stop: only the closed
+/// file counts. Source: obsproject.com/kb/hybrid-mp4.
+const OBS: Profile = Profile {
+    name: "obs",
+    settle: SETTLE,
+    marker: None,
+    temporary: &[],
+    sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
+    naming: &["{at}", "{text} {at}"],
+    leftovers: &["the *.mkv that stays after 'Remux Recordings'"],
+};
+
+/// Suffixes of texts that recorders and transcribers put beside media.
+const TEXT_SUFFIXES: &[&str] = &["json", "xml", "txt", "csv", "meta", "srt", "vtt"];
+
+/// Names every profile takes for working files.
+pub const TEMPORARY: &[&str] = &[".*", "*~", "*.part", "*.tmp", "*.temp"];
+
+/// Names of our own: the id file, sealed files beside originals and their unfinished forms.
+pub const OURS: &[&str] = &[".recseal*", "*.sealed", "*.sealed.part"];
+
+const SETTLE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(bytes: &[u8]) -> StorePath {
+        StorePath::new(bytes).unwrap()
+    }
+
+    #[test]
+    fn profiles_are_found_by_name_and_named_when_not() {
+        for profile in PROFILES {
+            assert_eq!(Profile::named(profile.name), Ok(profile));
+        }
+        let error = Profile::named("asterix").unwrap_err().to_string();
+        assert!(error.contains("asterisk, freepbx, freeswitch"), "{error}");
+    }
+
+    #[test]
+    fn names_are_sorted_out_by_every_component() {
+        use NameKind::{Content, Ours, Temporary};
+        for (name, kind) in [
+            (&b"call.wav"[..], Content),
+            (b"2026/call", Content),
+            (b"call.part", Temporary),
+            (b".call.wav.aX3", Temporary),
+            (b".rsync/call.wav", Temporary),
+            (b"call.wav~", Temporary),
+            (b"\xff\xfe.wav", Content),
+            (b".recseal-store", Ours),
+            (b".recseal/call.wav", Ours),
+            (b"call.wav.sealed", Ours),
+            (b"call.wav.sealed.part", Ours),
+            (b"x.mcf", Content),
+        ] {
+            assert_eq!(GENERIC.name_kind(&path(name)), kind, "{name:?}");
+        }
+        assert_eq!(OREKA.name_kind(&path(b"x.mcf")), Temporary);
+        // Planted fault: without the length check, `a*a` fits `a`.
+        assert!(!name_fits("ab*bc", b"abc"));
+    }
+
+    /// One name of each recorder, as its sources print it.
+    #[test]
+    fn every_recorders_names_are_read() {
+        let read = |profile: &Profile, name: &str| {
+            let facts = profile.name_facts(&path(name.as_bytes())).expect(name);
+            let started = facts.started_local.map(|at| at.to_string());
+            (
+                started.unwrap_or_default(),
+                facts.expose_call().or(facts.expose_room()).unwrap_or_default().to_owned(),
+            )
+        };
+        let at = "2026-11-23T18:24:57";
+        for (profile, name, started, id) in [
+            (GENERIC, "20261123-182457_77.wav", at, "77"),
+            (ASTERISK, "in/1705311012.7.wav", "", "1705311012.7"),
+            (FREEPBX, "2026/11/23/q-600-100-20261123-182457-1705311012.7.wav", at, "1705311012.7"),
+            (
+                FREESWITCH,
+                "a.example/archive/2026/Nov/23/0192f4d6-1111-4222-8333-444455556666.mp3",
+                "",
+                "0192f4d6-1111-4222-8333-444455556666",
+            ),
+            (RTPENGINE, "a-b@192.0.2.1-0123456789abcdef-mix.wav", "", "a-b@192.0.2.1"),
+            (OREKA, "2026/11/23/18/20261123_182457_AB.wav", at, "AB"),
+            (JIBRI, "s1/team_one_2026-11-23-18-24-57.mp4", at, "team_one"),
+            (LIVEKIT, "team-one-2026-11-23T182457.mp4", at, "team-one"),
+            (OBS, "2026-11-23 18-24-57.mkv", at, ""),
+            (OBS, "Replay 2026-11-23 18-24-57.mkv", at, ""),
+        ] {
+            assert_eq!(read(&profile, name), (started.to_owned(), id.to_owned()), "{name}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Files beside media that tell about people, and whom they belong to.
+//!
+//! A sidecar is known by its name alone, from the rules of its profile; its content is never
+//! needed to find its recording. What may hold credentials is searched by [`secrets_in`].
+
+mod secrets;
+
+pub use secrets::{SecretFinding, SecretKind, secrets_in};
+
+use crate::domain::StorePath;
+
+use super::profile::{Profile, SidecarRule, split_suffix};
+
+/// Which recordings a sidecar belongs to. Holds paths: personal data, printed as nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The recording at this path, whatever its suffix.
+    Stem(StorePath),
+    /// Every recording in this folder; `None` is the store's root.
+    Folder(Option<StorePath>),
+}
+
+impl Owner {
+    /// True if `recording` is one of them.
+    pub fn owns(&self, recording: &StorePath) -> bool {
+        match self {
+            Self::Folder(folder) => recording.folder() == *folder,
+            Self::Stem(stem) => {
+                let name = recording.expose_name();
+                recording.folder() == stem.folder()
+                    && (split_suffix(name).0 == stem.expose_name() || name == stem.expose_name())
+            }
+        }
+    }
+}
+
+/// Whom `path` belongs to; `None` if its name is not that of a sidecar.
+pub fn owner(profile: &Profile, path: &StorePath) -> Option<Owner> {
+    let folder = path.folder();
+    profile.sidecars.iter().find_map(|rule| match *rule {
+        SidecarRule::Folder(name) => {
+            (path.expose_name() == name.as_bytes()).then(|| Owner::Folder(folder.clone()))
+        }
+        SidecarRule::Stem(suffixes) => {
+            let stem =
+                suffixes.iter().find_map(|suffix| strip_suffix(path.expose_name(), suffix))?;
+            StorePath::join(folder.as_ref(), stem).map(Owner::Stem)
+        }
+        SidecarRule::Sibling { from, to, suffix } => {
+            let folder =
+                folder.as_ref().filter(|folder| folder.expose_name() == from.as_bytes())?;
+            let stem = strip_suffix(path.expose_name(), suffix)?;
+            let sibling = StorePath::join(folder.folder().as_ref(), to.as_bytes())?;
+            StorePath::join(Some(&sibling), stem).map(Owner::Stem)
+        }
+    })
+}
+
+/// The path that a marker's `place` means for the recording at `path`; `None` if it would lie
+/// outside the store.
+pub(super) fn beside(path: &StorePath, place: &str) -> Option<StorePath> {
+    let stem = split_suffix(path.expose_name()).0;
+    let call = stem.iter().rposition(|b| *b == b'-').map_or(stem, |dash| &stem[..dash]);
+    let mut folder = path.folder();
+    let mut name = place;
+    while let Some(rest) = name.strip_prefix("../") {
+        folder = folder?.folder();
+        name = rest;
+    }
+    let filled = match name
+        .split_once('{')
+        .and_then(|(head, rest)| rest.split_once('}').map(|(field, tail)| (head, field, tail)))
+    {
+        Some((head, "call", tail)) => [head.as_bytes(), call, tail.as_bytes()].concat(),
+        Some((head, _, tail)) => [head.as_bytes(), stem, tail.as_bytes()].concat(),
+        None => name.as_bytes().to_vec(),
+    };
+    StorePath::join(folder.as_ref(), &filled)
+}
+
+/// `name` without `.suffix`, in any letter case; `None` if nothing would be left.
+fn strip_suffix<'a>(name: &'a [u8], suffix: &str) -> Option<&'a [u8]> {
+    let cut = name.len().checked_sub(suffix.len() + 1).filter(|cut| *cut > 0)?;
+    (name[cut] == b'.' && name[cut + 1..].eq_ignore_ascii_case(suffix.as_bytes()))
+        .then_some(&name[..cut])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> StorePath {
+        StorePath::new(text).unwrap()
+    }
+
+    /// Sidecar, profile, a recording of its own, and one of somebody else.
+    #[test]
+    fn a_sidecar_finds_its_recording() {
+        for (profile, sidecar, own, other) in [
+            ("generic", "a/call.json", "a/call.wav", "b/call.wav"),
+            ("generic", "call.JSON", "call.wav", "call.b.wav"),
+            ("generic", "a/call.wav.json", "a/call.wav", "a/call2.wav"),
+            ("asterisk", "msg0000.txt", "msg0000.gsm", "msg0001.gsm"),
+            ("freeswitch", "x/u-1.cdr.xml", "x/u-1.mp3", "x/u-2.mp3"),
+            ("jibri", "s1/metadata.json", "s1/room_1.mp4", "s2/room_1.mp4"),
+            ("jibri", "metadata.json", "room.mp4", "s1/room.mp4"),
+            ("rtpengine", "r/metadata/c-1.txt", "r/pcaps/c-1.pcap", "r/metadata/c-1.pcap"),
+            ("rtpengine", "c-1.txt", "c-1.wav", "pcaps/c-1.pcap"),
+        ] {
+            let profile = Profile::named(profile).unwrap();
+            let owner = owner(profile, &path(sidecar)).expect(sidecar);
+            assert!(owner.owns(&path(own)), "{sidecar} {own}");
+            // Planted fault: comparing names and not folders.
+            assert!(!owner.owns(&path(other)), "{sidecar} {other}");
+        }
+    }
+
+    #[test]
+    fn a_recording_is_not_a_sidecar() {
+        for profile in super::super::profile::PROFILES {
+            for name in ["call.wav", "call", "json", ".json", "a/xjson", "call.json.wav"] {
+                assert_eq!(owner(profile, &path(name)), None, "{} {name}", profile.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_marker_never_leads_out_of_the_store() {
+        assert_eq!(beside(&path("a/c-1-x.wav"), "{call}.meta"), Some(path("a/c-1.meta")));
+        assert_eq!(beside(&path("p/c.pcap"), "../m/{stem}.txt"), Some(path("m/c.txt")));
+        assert_eq!(beside(&path("p/c.pcap"), "metadata.json"), Some(path("p/metadata.json")));
+        assert_eq!(beside(&path("c.pcap"), "../m/{stem}.txt"), None);
+    }
+}
