@@ -166,10 +166,11 @@ impl VaultError {
     }
 
     pub(crate) fn io(step: &'static str) -> impl Fn(io::Error) -> Self {
-        move |source| match rustix::io::Errno::from_io_error(&source) {
-            Some(rustix::io::Errno::NOENT) => Self::Missing,
-            Some(rustix::io::Errno::EXIST) => Self::Exists,
-            Some(rustix::io::Errno::LOOP | rustix::io::Errno::XDEV) => Self::NotPlain,
+        use rustix::io::Errno;
+        move |source| match Errno::from_io_error(&source) {
+            Some(Errno::NOENT) => Self::Missing,
+            Some(Errno::EXIST) => Self::Exists,
+            Some(Errno::LOOP | Errno::XDEV | Errno::NOTDIR | Errno::NXIO) => Self::NotPlain,
             _ => Self::Io { step, source },
         }
     }

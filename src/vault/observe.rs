@@ -27,13 +27,14 @@ use super::storage_kind::{
 pub(super) fn storage_of(folder: BorrowedFd<'_>) -> io::Result<Storage> {
     let magic = rustix::fs::fstatfs(folder)?.f_type as u64 & 0xFFFF_FFFF;
     let file_system = FileSystem::from_magic(magic);
+    let mount = Mount::of(folder).unwrap_or_default();
     let stack = match file_system {
         FileSystem::Memory(_) | FileSystem::Remote(_) | FileSystem::Overlay => Vec::new(),
         FileSystem::Ext
         | FileSystem::Xfs
         | FileSystem::Btrfs
         | FileSystem::Elsewhere(_)
-        | FileSystem::Unknown(_) => device_stack(folder),
+        | FileSystem::Unknown(_) => device_stack(&mount.source),
     };
     let media = match file_system {
         FileSystem::Memory(_) => Media::Memory,
@@ -47,7 +48,8 @@ pub(super) fn storage_of(folder: BorrowedFd<'_>) -> io::Result<Storage> {
     };
     let may_journal_data =
         file_system == FileSystem::Ext && stack.first().is_none_or(may_journal_data);
-    Ok(Storage { file_system, media, may_journal_data, is_thin: is_thin(&stack) })
+    let is_no_cow = mount.options.split(',').any(|option| option == "nodatacow");
+    Ok(Storage { file_system, media, may_journal_data, is_no_cow, is_thin: is_thin(&stack) })
 }
 
 /// The promise of `folder`, in words for people.
@@ -75,10 +77,10 @@ fn may_journal_data(device: &BlockSignals) -> bool {
     read_small(&options).is_none_or(|text| text.lines().any(|line| line == "data=journal"))
 }
 
-/// The device below `folder` and all below that, topmost first; empty if there is none to see.
-fn device_stack(folder: BorrowedFd<'_>) -> Vec<BlockSignals> {
+/// The device file `source` and all below it, topmost first; empty if there is none to see.
+fn device_stack(source: &str) -> Vec<BlockSignals> {
     let mut stack = Vec::new();
-    let Some(top) = block_folder(folder) else { return stack };
+    let Some(top) = block_folder(source) else { return stack };
     let mut waiting = vec![top];
     while let Some(folder) = waiting.pop() {
         if stack.len() == STACK_MAX {
@@ -105,24 +107,39 @@ fn block_signals(folder: &Path) -> BlockSignals {
     }
 }
 
-/// `/sys` folder of the device that `folder`'s mount says it comes from. The partition's own, so
-/// that its name is the one that the file system knows.
-fn block_folder(folder: BorrowedFd<'_>) -> Option<PathBuf> {
-    let flags = AtFlags::EMPTY_PATH;
-    let mount = rustix::fs::statx(folder, c"", flags, StatxFlags::MNT_ID).ok()?.stx_mnt_id;
-    let source = mount_source(&read_small(Path::new("/proc/self/mountinfo"))?, mount)?;
-    let device = rustix::fs::stat(&source).ok()?.st_rdev;
+/// `/sys` folder of the device file `source`. The partition's own, so that its name is the one
+/// that the file system knows.
+fn block_folder(source: &str) -> Option<PathBuf> {
+    let device = rustix::fs::stat(source).ok()?.st_rdev;
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()
 }
 
-/// The source of mount number `id`: `36 35 98:0 /root /point opts [tags…] - type source super`.
-fn mount_source(mountinfo: &str, id: u64) -> Option<String> {
-    let line = mountinfo
-        .lines()
-        .find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
-    let source = line.split_once(" - ")?.1.split(' ').nth(1)?;
-    Some(source.replace("\\040", " ").replace("\\134", "\\"))
+/// What mountinfo says of one mount.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Mount {
+    /// Where its content comes from: a device file, as a rule.
+    source: String,
+    /// Options of the file system.
+    options: String,
+}
+
+impl Mount {
+    fn of(folder: BorrowedFd<'_>) -> Option<Self> {
+        let flags = AtFlags::EMPTY_PATH;
+        let id = rustix::fs::statx(folder, c"", flags, StatxFlags::MNT_ID).ok()?.stx_mnt_id;
+        Self::find(&read_small(Path::new("/proc/self/mountinfo"))?, id)
+    }
+
+    /// Mount number `id`: `36 35 98:0 /root /point opts [tags…] - type source options`.
+    fn find(mountinfo: &str, id: u64) -> Option<Self> {
+        let line = mountinfo
+            .lines()
+            .find(|line| line.split(' ').next().and_then(|first| first.parse().ok()) == Some(id))?;
+        let mut words = line.split_once(" - ")?.1.split(' ').skip(1);
+        let source = words.next()?.replace("\\040", " ").replace("\\134", "\\");
+        Some(Self { source, options: words.next()?.to_owned() })
+    }
 }
 
 /// Asked once: with a hundred cores the answer is long, and it does not change.
@@ -154,11 +171,12 @@ mod tests {
     #[test]
     fn the_mount_source_is_the_one_of_the_id() {
         let text = "22 1 0:21 / /proc rw - proc proc rw\n\
-                    36 35 0:44 /@ /srv/calls rw,noatime shared:1 - btrfs /dev/my\\040disk rw\n";
-        assert_eq!(mount_source(text, 36).as_deref(), Some("/dev/my disk"));
+                    36 35 0:44 /@ /srv/calls rw shared:1 - btrfs /dev/my\\040disk rw,nodatacow\n";
+        let found = Mount::find(text, 36).unwrap();
+        assert_eq!((&*found.source, &*found.options), ("/dev/my disk", "rw,nodatacow"));
         // Planted fault: `starts_with("3")` found mount 36.
-        assert_eq!(mount_source(text, 3), None);
-        assert_eq!(mount_source("36", 36), None);
+        assert_eq!(Mount::find(text, 3), None);
+        assert_eq!(Mount::find("36", 36), None);
     }
 
     #[test]

@@ -306,6 +306,7 @@ mod tests {
             file_system,
             media: Media::Unknown,
             may_journal_data: false,
+            is_no_cow: false,
             is_thin: false,
         };
         assert!(writes_in_place(&storage(FileSystem::Ext)));

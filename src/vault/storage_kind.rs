@@ -128,6 +128,8 @@ pub struct Storage {
     pub media: Media,
     /// The journal may hold file content (`data=journal`), or nobody could say that it does not.
     pub may_journal_data: bool,
+    /// Mounted `nodatacow`: new files of a btrfs are written in place.
+    pub is_no_cow: bool,
     /// Blocks are given out by a thin pool or kept by a snapshot below the file system.
     pub is_thin: bool,
 }
@@ -189,8 +191,9 @@ pub fn judge(storage: &Storage, file: &FileSignals) -> Overwrite {
 
 /// The same for a folder: what `judge` would say of a plain file made there now.
 pub fn promise(storage: &Storage, folder_flags: Option<u32>) -> Overwrite {
+    let no_cow = if storage.is_no_cow { FLAG_NOCOW } else { 0 };
     let plain_file = FileSignals {
-        inode_flags: folder_flags,
+        inode_flags: Some(folder_flags.unwrap_or(0) | no_cow),
         before: Some(Vec::new()),
         after: Some(Vec::new()),
         read_back_direct: true,
@@ -268,6 +271,7 @@ mod tests {
         file_system: FileSystem::Ext,
         media: Media::Virtual,
         may_journal_data: false,
+        is_no_cow: false,
         is_thin: false,
     };
 
@@ -332,7 +336,10 @@ mod tests {
             assert_eq!(judge(&storage, &file), expected, "row {row}: {:?}", storage.file_system);
         }
         assert_eq!(promise(&EXT4, None), O::InPlaceVerified);
-        assert_eq!(promise(&on(FileSystem::Btrfs), Some(0)), O::NotGuaranteedCow);
+        let btrfs = on(FileSystem::Btrfs);
+        assert_eq!(promise(&btrfs, Some(0)), O::NotGuaranteedCow);
+        assert_eq!(promise(&btrfs, Some(FLAG_NOCOW)), O::InPlaceVerified);
+        assert_eq!(promise(&Storage { is_no_cow: true, ..btrfs }, Some(0)), O::InPlaceVerified);
     }
 
     #[test]
