@@ -1,62 +1,258 @@
-//! System calls that rustix does not offer, each with the reason why it is sound.
-
-#![expect(unsafe_code, reason = "the one place for calls that rustix lacks")]
+//! System calls that rustix lacks: leases, early write-back and the map of a file's extents.
+//!
+//! The only module that may say `unsafe`. Each function makes one kind of call, states why it is
+//! sound, and is tested against the real kernel.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// What asking for a read lease on a file told.
+/// What the kernel says about other openers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseVerdict {
-    /// Nobody on this host has the file open, or mapped, for writing.
+    /// Nobody has the file open in a conflicting way at this moment.
     Granted,
     /// Somebody has.
     Busy,
-    /// The file belongs to another user and we lack `CAP_LEASE`: nothing was learned.
+    /// The kernel will not say: not our file and no `CAP_LEASE`, or a file system without leases.
     Refused,
 }
 
-/// Asks for a read lease on `file`, which must be open for reading only, and gives it back at
-/// once: while it is held, a recorder that opens the file for writing would wait.
+/// Asks whether anybody has `file` open for writing. `file` must be open for reading only.
+///
+/// The lease is given back at once: it is a question, not a lock.
 ///
 /// # Errors
 ///
-/// Where the file system has no leases, or `file` is open for writing. Nothing is held then.
+/// Whatever `fcntl` says besides "busy" and "not for you". No lease is left behind.
 pub fn try_read_lease(file: &File) -> io::Result<LeaseVerdict> {
-    match set_lease(file, libc::F_RDLCK) {
-        Ok(()) => set_lease(file, libc::F_UNLCK).map(|()| LeaseVerdict::Granted),
+    try_lease(file, libc::F_RDLCK)
+}
+
+/// Asks whether anybody but `file` has this file open at all, in this process or another.
+///
+/// # Errors
+///
+/// As [`try_read_lease`].
+pub fn try_write_lease(file: &File) -> io::Result<LeaseVerdict> {
+    try_lease(file, libc::F_WRLCK)
+}
+
+/// Starts writing dirty pages of `file` to the disk and does not wait, so that the sync at the
+/// end finds little to do. `len_bytes` 0 means to the end. Promises nothing about durability.
+///
+/// # Errors
+///
+/// The first error met while queueing; the sync at the end would meet it again.
+#[expect(unsafe_code, reason = "rustix has no sync_file_range")]
+pub fn kick_writeback(file: &File, offset: u64, len_bytes: u64) -> io::Result<()> {
+    let (Ok(offset), Ok(len_bytes)) = (i64::try_from(offset), i64::try_from(len_bytes)) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let flags = libc::SYNC_FILE_RANGE_WRITE;
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is passed.
+    ok(unsafe { libc::sync_file_range(file.as_raw_fd(), offset, len_bytes, flags) })
+}
+
+/// One run of a file's bytes on its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Where it starts in the file, in bytes.
+    pub logical: u64,
+    /// Where it starts on the device, in bytes.
+    pub physical: u64,
+    /// Its length in bytes.
+    pub len_bytes: u64,
+    /// `FIEMAP_EXTENT_…` bits; those that matter here are constants of this type.
+    pub flags: u32,
+}
+
+impl Extent {
+    /// No place was given out yet.
+    pub const DELAYED: u32 = 0x4;
+    /// Compressed or encrypted by the file system.
+    pub const ENCODED: u32 = 0x8;
+    /// Lies inside metadata.
+    pub const INLINE: u32 = 0x200;
+    /// Shared with a clone or a snapshot.
+    pub const SHARED: u32 = 0x2000;
+}
+
+/// Where the bytes of `file` lie on its device, after writing out what was dirty.
+///
+/// # Errors
+///
+/// `Unsupported` or the like where the file system has no extents to tell of, and `InvalidData`
+/// above a million extents: nobody needs that proof, and it would not fit in memory.
+#[expect(unsafe_code, reason = "rustix has no FIEMAP")]
+pub fn extents(file: &File) -> io::Result<Vec<Extent>> {
+    let mut found: Vec<Extent> = Vec::new();
+    let mut request = Box::new(Fiemap::default());
+    loop {
+        let start = found.last().map_or(0, |last| last.logical.saturating_add(last.len_bytes));
+        request.start = start;
+        request.length = u64::MAX - start;
+        request.flags = FIEMAP_FLAG_SYNC;
+        request.mapped = 0;
+        request.capacity = EXTENTS_PER_CALL as u32;
+        // SAFETY: `request` is laid out as `struct fiemap` with room for `capacity` extents, and
+        // lives across the call; the kernel writes no more than that.
+        ok(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &raw mut *request) })?;
+        let mapped = &request.extents[..(request.mapped as usize).min(EXTENTS_PER_CALL)];
+        for raw in mapped {
+            if raw.length == 0 || found.last().is_some_and(|last| last.logical >= raw.logical) {
+                return Err(io::ErrorKind::InvalidData.into()); // would never end
+            }
+            found.push(Extent {
+                logical: raw.logical,
+                physical: raw.physical,
+                len_bytes: raw.length,
+                flags: raw.flags,
+            });
+        }
+        if mapped.last().is_none_or(|last| last.flags & FIEMAP_EXTENT_LAST != 0) {
+            return Ok(found);
+        }
+        if found.len() > EXTENTS_MAX {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "rustix has no leases")]
+fn try_lease(file: &File, kind: libc::c_int) -> io::Result<LeaseVerdict> {
+    let fd = file.as_raw_fd();
+    // Whoever opens the file while we hold the lease makes the kernel signal us, and the default
+    // signal, SIGIO, would end the process. SIGURG is ignored unless someone asks for it.
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and no memory is passed.
+    ok(unsafe { libc::fcntl(fd, F_SETSIG, libc::SIGURG) })?;
+    // SAFETY: as above.
+    let taken = ok(unsafe { libc::fcntl(fd, libc::F_SETLEASE, kind) });
+    match taken {
+        Ok(()) => {
+            // SAFETY: as above.
+            ok(unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) })?;
+            Ok(LeaseVerdict::Granted)
+        }
         Err(error) => match error.raw_os_error() {
-            Some(libc::EAGAIN) => Ok(LeaseVerdict::Busy),
-            Some(libc::EACCES) => Ok(LeaseVerdict::Refused),
+            Some(libc::EAGAIN | libc::EBUSY) => Ok(LeaseVerdict::Busy),
+            Some(libc::EACCES | libc::EPERM | libc::EINVAL | libc::ENOLCK | libc::EOPNOTSUPP) => {
+                Ok(LeaseVerdict::Refused)
+            }
             _ => Err(error),
         },
     }
 }
 
-fn set_lease(file: &File, kind: libc::c_int) -> io::Result<()> {
-    // SAFETY: `file` keeps the descriptor open during the call; F_SETLEASE takes an integer and
-    // reads or writes no memory of ours.
-    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) };
-    if outcome == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+fn ok(returned: libc::c_int) -> io::Result<()> {
+    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// `struct fiemap` of `linux/fiemap.h` with a fixed number of extents.
+#[repr(C)]
+struct Fiemap {
+    start: u64,
+    length: u64,
+    flags: u32,
+    mapped: u32,
+    capacity: u32,
+    reserved: u32,
+    extents: [FiemapExtent; EXTENTS_PER_CALL],
+}
+
+impl Default for Fiemap {
+    fn default() -> Self {
+        let extents = [FiemapExtent::default(); EXTENTS_PER_CALL];
+        Self { start: 0, length: 0, flags: 0, mapped: 0, capacity: 0, reserved: 0, extents }
+    }
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct FiemapExtent {
+    logical: u64,
+    physical: u64,
+    length: u64,
+    reserved64: [u64; 2],
+    flags: u32,
+    reserved: [u32; 3],
+}
+
+const EXTENTS_PER_CALL: usize = 64;
+const EXTENTS_MAX: usize = 1 << 20;
+/// `_IOWR('f', 11, struct fiemap)`.
+const FS_IOC_FIEMAP: libc::Ioctl = 0xC020_660B_u32 as libc::Ioctl;
+const FIEMAP_FLAG_SYNC: u32 = 1;
+const FIEMAP_EXTENT_LAST: u32 = 1;
+/// Not in `libc` for every target; the number is the same on all of Linux.
+const F_SETSIG: libc::c_int = 10;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
 
-    /// Planted fault: keeping the lease makes the second writer's `open` hang for 45 s.
+    /// Planted faults: asking for the wrong kind of lease (the reader is then seen as a writer),
+    /// and not giving it back (the second question says busy or the next opener hangs).
     #[test]
-    fn a_writer_is_seen_and_a_reader_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("call.wav");
-        let writer = File::create(&path).unwrap();
+    fn a_lease_tells_readers_from_writers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("call");
+        std::fs::write(&path, b"x").unwrap();
         let ours = File::open(&path).unwrap();
-        assert_eq!(try_read_lease(&ours).unwrap(), LeaseVerdict::Busy);
-        drop(writer);
-        let _reader = File::open(&path).unwrap();
+        for _ in 0..2 {
+            assert_eq!(try_read_lease(&ours).unwrap(), LeaseVerdict::Granted);
+            assert_eq!(try_write_lease(&ours).unwrap(), LeaseVerdict::Granted);
+        }
+        let reader = File::open(&path).unwrap();
         assert_eq!(try_read_lease(&ours).unwrap(), LeaseVerdict::Granted);
-        let _writer = File::options().append(true).open(&path).unwrap();
+        assert_eq!(try_write_lease(&ours).unwrap(), LeaseVerdict::Busy);
+        drop(reader);
+        let _writer = OpenOptions::new().append(true).open(&path).unwrap();
         assert_eq!(try_read_lease(&ours).unwrap(), LeaseVerdict::Busy);
+    }
+
+    /// Planted fault: without `F_SETSIG` the kernel sends SIGIO and this test process is gone.
+    #[test]
+    fn an_opener_in_the_middle_of_the_question_does_not_end_us() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("call");
+        std::fs::write(&path, b"x").unwrap();
+        std::thread::scope(|scope| {
+            let opener = scope.spawn(|| {
+                for _ in 0..20_000 {
+                    drop(OpenOptions::new().append(true).open(&path).unwrap());
+                }
+            });
+            let ours = File::open(&path).unwrap();
+            while !opener.is_finished() {
+                try_read_lease(&ours).unwrap();
+            }
+        });
+    }
+
+    /// Planted fault: starting each call at zero, which never ends for a fragmented file.
+    #[test]
+    fn extents_cover_a_file_of_many_pieces() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sparse");
+        let file = OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
+        let pieces = EXTENTS_PER_CALL as u64 * 2 + 3;
+        for piece in 0..pieces {
+            file.write_all_at(&[7; 4096], piece * 65_536).unwrap();
+        }
+        kick_writeback(&file, 0, 0).unwrap();
+        let found = match extents(&file) {
+            Ok(found) => found,
+            Err(error) => {
+                eprintln!("SKIP: no extents on the file system of temporary files: {error}");
+                return;
+            }
+        };
+        let mapped: u64 = found.iter().map(|extent| extent.len_bytes).sum();
+        assert_eq!(mapped, pieces * 4096, "{} extents", found.len());
+        assert!(found.is_sorted_by_key(|extent| extent.logical));
+        assert!(kick_writeback(&file, u64::MAX, 0).is_err());
     }
 }
