@@ -160,6 +160,7 @@ const GOOD: &[(&str, &str, &str)] = &[
     ("floors", "src/main.rs", "fn main() { recseal::cli::run() }"),
     ("no way around the floors", "src/seal/mod.rs", "mod tests { use super::*; }"),
     ("no way around the floors", "src/seal/reader.rs", "mod t { use super::super::header; }"),
+    ("crates at home", "src/http/listen.rs", "fn f() { std::fs::metadata(socket); }"),
     ("crates at home", "src/media/mod.rs", "fn f(tokio: u8) -> u8 { my::tokio::f(tokio) }"),
     ("short functions", "src/flow/mod.rs", "trait T { fn f(a: [u8; 4]); }\ntype F = fn();"),
     ("unsafe only in sys", "src/vault/mod.rs", "#[expect(unsafe_code)] // unsafe\nfn f() {}"),
