@@ -45,21 +45,20 @@ impl Marker {
     /// How often it occurs in one file, device or image. Constant memory.
     pub fn count_in_file(&self, path: &Path) -> u64 {
         let mut file = File::open(path).expect("the file to search opens");
-        let (mut window, mut found) = (Vec::new(), 0);
+        let (mut window, mut kept, mut found) = (vec![0; 2 * WINDOW_BYTES], 0, 0);
         loop {
-            let kept = window.len();
-            window.resize(kept + WINDOW_BYTES, 0);
             let read = file.read(&mut window[kept..]).expect("the file to search reads");
-            window.truncate(kept + read);
+            let filled = kept + read;
             // Devices are mostly zeros, and comparing is quick where searching is not.
-            if window != ZEROS[..window.len()] {
-                found += count(&window, self.0.as_bytes());
+            if window[..filled] != ZEROS[..filled] {
+                found += count(&window[..filled], self.0.as_bytes());
             }
             if read == 0 {
                 return found;
             }
             // The tail may hold the beginning of one, but never a whole one: no double count.
-            window.drain(..window.len().saturating_sub(self.0.len() - 1));
+            kept = filled.min(self.0.len() - 1);
+            window.copy_within(filled - kept..filled, 0);
         }
     }
 
