@@ -1,7 +1,13 @@
 //! What several test programs need: skipping with a reason, markers to look for, file systems of
 //! our own, the real daemon.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of this")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    reason = "each test program uses its own part of this"
+)]
 
 pub mod daemon;
 pub mod loop_fs;
