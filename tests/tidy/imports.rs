@@ -27,7 +27,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("symphonia", &["media"]),
     ("notify", &["daemon"]),
     ("clap", &["cli", "main"]),
-    ("axum", &["http", "console", "app"]),
+    ("axum", &["http", "console", "app", "cli"]),
     ("tokio", &["telemetry", "daemon", "http", "console", "app", "cli", "main"]),
     ("tokio_rustls", &["daemon", "http", "app", "cli"]),
 ];
@@ -45,8 +45,9 @@ const NEVER_IN: &[(&str, &[&str])] = &[
 /// The one file of a door that may: its unix socket is a file, and a stale one must go.
 const SOCKET_FILE: (&str, &str) = ("std::fs", "src/http/listen.rs");
 
-/// What the key manager never depends on, whatever its manifest says.
-const NEVER_IN_KEYMANAGER: &[&str] = &["tokio", "rusqlite", "axum", "hyper", "recseal", "std::net"];
+/// What the key manager never names: no runtime, no network, no database, nothing of ours.
+const NEVER_IN_KEYMANAGER: &[&str] =
+    &["tokio", "rusqlite", "hyper", "recseal", "TcpStream", "TcpListener", "UdpSocket"];
 
 /// Imports go down only, inline paths included.
 pub(crate) fn floors(source: &Source) -> Vec<String> {
@@ -92,7 +93,12 @@ pub(crate) fn crates_at_home(source: &Source) -> Vec<String> {
     if !source.is_product() {
         return Vec::new();
     }
-    let own = source.module();
+    let Some(own) = source.module() else {
+        return words(&source.code)
+            .filter(|(_, word)| NEVER_IN_KEYMANAGER.contains(word))
+            .map(|(at, word)| format!("line {}: `{word}`", line_of(&source.code, at)))
+            .collect();
+    };
     paths(&source.code)
         .filter(|path| {
             let first = path.parts[0];
@@ -101,13 +107,8 @@ pub(crate) fn crates_at_home(source: &Source) -> Vec<String> {
             if source.path == SOCKET_FILE.1 && is(SOCKET_FILE.0) {
                 return false;
             }
-            match own {
-                None => NEVER_IN_KEYMANAGER.iter().any(|name| is(name)),
-                Some(own) => {
-                    ONLY_IN.iter().any(|(name, homes)| is(name) && !homes.contains(&own))
-                        || NEVER_IN.iter().any(|(name, out)| is(name) && out.contains(&own))
-                }
-            }
+            ONLY_IN.iter().any(|(name, homes)| is(name) && !homes.contains(&own))
+                || NEVER_IN.iter().any(|(name, out)| is(name) && out.contains(&own))
         })
         .map(|path| path.says(source, "does not belong here"))
         .collect()
