@@ -1,0 +1,10 @@
+//! The pages for operators and reviewers, rendered here so that their links are checked.
+
+#[doc = include_str!("decisions.md")]
+pub mod decisions {}
+
+#[doc = include_str!("operations.md")]
+pub mod operations {}
+
+#[doc = include_str!("security.md")]
+pub mod security {}

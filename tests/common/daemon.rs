@@ -1,0 +1,163 @@
+//! The real program, started as systemd would start it, on a state folder of its own.
+
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+/// A running `recseal serve`. Dropped, it is killed without ceremony.
+pub struct Daemon {
+    child: Option<Child>,
+    /// Where it reports readiness, as to systemd. Also our clock: waiting for a message that
+    /// does not come is how this module waits.
+    notify: UnixDatagram,
+    folder: tempfile::TempDir,
+    args: Vec<String>,
+}
+
+impl Daemon {
+    /// Starts it on a fresh state folder with these further arguments of `serve`, on free ports,
+    /// and waits until it is ready.
+    pub fn start(args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the state");
+        let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket to wait on");
+        notify.set_read_timeout(Some(TURN)).expect("a socket takes a timeout");
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut daemon = Self { child: None, notify, folder, args };
+        daemon.start_again();
+        daemon
+    }
+
+    /// Starts it again on the same state folder, after [`Daemon::kill_nine`] or
+    /// [`Daemon::stop`].
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "it still runs");
+        let log = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("a file for the log");
+        let child = program()
+            .arg("serve")
+            .args(["--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"])
+            .arg("--state")
+            .arg(self.state())
+            .args(&self.args)
+            .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle on the log"))
+            .stderr(log)
+            .spawn()
+            .expect("the program starts");
+        self.child = Some(child);
+        self.wait_until("it is ready", |daemon| {
+            daemon.try_json(&["status"]).is_some_and(|status| status["ready"] == true)
+        });
+    }
+
+    /// Its state folder.
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The sealed-recordings tree of layout "vault".
+    pub fn vault(&self) -> PathBuf {
+        self.state().join("vault")
+    }
+
+    /// What it wrote to standard output and error, over all its starts.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    /// Runs another command of the program against it.
+    pub fn recseal(&self, args: &[&str]) -> Output {
+        program().args(args).arg("--state").arg(self.state()).output().expect("the program runs")
+    }
+
+    /// Runs a command that must succeed, with `--json`, and reads its answer.
+    pub fn json(&self, args: &[&str]) -> serde_json::Value {
+        self.try_json(args).unwrap_or_else(|| {
+            panic!("{args:?}: {:?}\nlog:\n{}", self.recseal(args), self.log());
+        })
+    }
+
+    /// The same, `None` if it fails.
+    pub fn try_json(&self, args: &[&str]) -> Option<serde_json::Value> {
+        let output = self.recseal(&[args, &["--json"]].concat());
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
+    }
+
+    /// Asks until `is_so`, a bounded number of times.
+    pub fn wait_until(&mut self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        for _ in 0..TURNS_MAX {
+            if is_so(self) {
+                return;
+            }
+            if let Some(child) = &mut self.child
+                && let Some(status) = child.try_wait().expect("our own child can be asked")
+            {
+                self.child = None;
+                panic!("waiting until {what}: it ended with {status}\nlog:\n{}", self.log());
+            }
+            self.turn();
+        }
+        panic!("not so after {TURNS_MAX} turns: {what}\nlog:\n{}", self.log());
+    }
+
+    /// kill -9: the process gets no chance to tidy up.
+    pub fn kill_nine(&mut self) {
+        let mut child = self.child.take().expect("it runs");
+        child.kill().expect("our own child can be killed");
+        child.wait().expect("our own child can be waited for");
+    }
+
+    /// SIGTERM, as systemd stops it. Panics if it does not end.
+    pub fn stop(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("it runs");
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it gets SIGTERM");
+        for _ in 0..TURNS_MAX {
+            let child = self.child.as_mut().expect("it was there a turn ago");
+            if let Some(status) = child.try_wait().expect("our own child can be asked") {
+                self.child = None;
+                return status;
+            }
+            self.turn();
+        }
+        panic!("it did not end on SIGTERM\nlog:\n{}", self.log());
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Until it says something, at most [`TURN`]. What it says is only a bell.
+    fn turn(&self) {
+        let _ = self.notify.recv(&mut [0; 4_096]);
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The program under test, deaf to the environment of whoever runs the tests.
+pub fn program() -> Command {
+    let mut program = Command::new(Path::new(env!("CARGO_BIN_EXE_recseal")));
+    for name in
+        ["STATE_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC", "WATCHDOG_PID"]
+    {
+        program.env_remove(name);
+    }
+    program
+}
+
+const TURN: Duration = Duration::from_millis(50);
+/// 30 seconds at least: a busy machine is slow, a broken daemon is not quick to tell from it.
+const TURNS_MAX: usize = 600;
