@@ -31,7 +31,7 @@ impl VerifiedSeal {
 
     /// For tests of what needs a proof.
     #[cfg(test)]
-    #[expect(dead_code, reason = "the vault's tests need it")]
+    #[allow(dead_code, reason = "the vault's tests need it")]
     pub(crate) fn for_test(recording: RecordingId, plain_bytes: u64) -> Self {
         Self { recording, plain_bytes }
     }
