@@ -263,6 +263,14 @@ fn refusals_are_told_apart() {
     assert!(matches!(opened([&sealed[..], b"x"].concat()), SealError::TooLong { .. }));
     let damaged = opened(flip(&sealed, end - 1, 0));
     assert!(matches!(damaged, SealError::DamagedChunk { chunk: 2, .. }));
+    // A length that lies: nothing is reserved for what is not there.
+    for (claimed, is_too_long) in [(u64::MAX, true), (end as u64 + 100_000, false)] {
+        let mut liar = Source::new(&sealed, -1);
+        liar.lens = Mutex::new(vec![claimed]);
+        let refused = SealedReader::open(&key, liar).map(|_| ()).unwrap_err();
+        assert_eq!(matches!(refused, SealError::TooLong { .. }), is_too_long, "{refused}");
+        assert_eq!(matches!(refused, SealError::Truncated { .. }), !is_too_long, "{refused}");
+    }
     let stranger = DataKey::generate();
     let refused = SealedReader::open(&stranger, &sealed[..]).map(|_| ());
     assert!(matches!(refused, Err(SealError::WrongKey { .. })));
@@ -408,6 +416,23 @@ fn one_different_byte_is_no_proof() {
         let source = Source::new(&plain, fails_in);
         assert!(matches!(prove_equal(&reader, &source, 1), Err(SealError::ReadPlaintext { .. })));
     }
+}
+
+/// As the vault uses it: files, and sources it does not know the type of.
+#[test]
+fn files_are_sealed_and_opened() {
+    let (key, plain) = (DataKey::generate(), pattern(33 * TEXT + 7));
+    let original = tempfile::tempfile().unwrap();
+    WriteAt::write_all_at(&original, &plain, 0).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    let sealed = seal_file(&key, prefix(&key), &original, &file, 3).unwrap();
+    assert_eq!(file.len_bytes().unwrap(), sealed.sealed_bytes);
+    let source: Box<dyn ReadAt + Send + Sync> = Box::new(file);
+    let reader = SealedReader::open(&key, source).unwrap();
+    assert_eq!(prove_equal(&reader, &original, 3).unwrap().plain_bytes(), plain.len() as u64);
+    let mut read = Vec::new();
+    reader.into_stream().read_to_end(&mut read).unwrap();
+    assert!(read == plain);
 }
 
 #[test]
