@@ -14,9 +14,9 @@ use crate::domain::lifecycle::RecordingState;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CatalogError {
-    /// The file cannot be made or opened.
-    #[error("the catalog file cannot be opened")]
-    Open {
+    /// The operating system refuses the file.
+    #[error("the catalog file cannot be opened, read or written")]
+    File {
         /// Which kind of refusal. Without the path.
         source: io::Error,
     },
@@ -119,6 +119,18 @@ pub enum CatalogError {
         /// How much may still hold old values.
         left_bytes: u64,
     },
+    /// The catalog file is larger than any we meant to make.
+    #[error("a catalog of {pages} pages cannot be scrubbed")]
+    TooLargeToScrub {
+        /// Its size.
+        pages: u64,
+    },
+    /// A page of the file contradicts itself.
+    #[error("page {page} of the catalog file is damaged")]
+    DamagedPage {
+        /// Its number, from 1.
+        page: u64,
+    },
 }
 
 impl CatalogError {
@@ -136,7 +148,7 @@ impl CatalogError {
                         | ErrorCode::OutOfMemory
                 )
             ),
-            Self::Open { source } => {
+            Self::File { source } => {
                 use io::ErrorKind::{Interrupted, ResourceBusy, StorageFull};
                 matches!(source.kind(), Interrupted | ResourceBusy | StorageFull)
             }
@@ -153,7 +165,9 @@ impl CatalogError {
             | Self::WrongState { .. }
             | Self::WrongSidecarState { .. }
             | Self::KeyExists { .. }
-            | Self::DamagedKey { .. } => false,
+            | Self::DamagedKey { .. }
+            | Self::TooLargeToScrub { .. }
+            | Self::DamagedPage { .. } => false,
         }
     }
 }

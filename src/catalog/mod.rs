@@ -16,8 +16,8 @@
 //! # Invariants
 //!
 //! - What is deleted is zeroed. Each connection has `secure_delete` on from its first statement,
-//!   the log file is never shortened or removed, and [`Catalog::scrub`] writes over what it still
-//!   holds. `ANALYZE` is never run: its samples are copies nobody would erase.
+//!   the log file is never shortened or removed, and [`Catalog::scrub`] writes over what it and
+//!   the unused parts of pages still hold. `ANALYZE` is never run: its samples are copies nobody would erase.
 //! - A state is only ever changed by [`CatalogTx::advance`] and its named neighbours, which ask
 //!   the life cycle first. Triggers repeat the rules that must never break.
 //! - No `rusqlite` type leaves this module except as the source of an error.
@@ -26,6 +26,7 @@ mod audit;
 mod copies;
 mod discovery;
 mod error;
+mod gaps;
 mod keys;
 mod lives;
 mod meta;
@@ -38,6 +39,7 @@ mod tokens;
 mod values;
 
 use std::fmt;
+use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
 use std::ops::Deref;
@@ -68,6 +70,9 @@ pub struct Catalog {
     path: PathBuf,
     writer: Option<Mutex<Connection>>,
     readers: Mutex<Vec<Connection>>,
+    /// For `gaps` only. Never closed before the connections: closing any descriptor of a file
+    /// gives up all POSIX locks that this process holds on it, SQLite's too.
+    file: Option<File>,
 }
 
 impl Catalog {
@@ -79,12 +84,19 @@ impl Catalog {
     /// [`CatalogError::NewerSchema`] if a later version of this program wrote it. The file is then
     /// as it was.
     pub fn open(path: &Path) -> Result<Self, CatalogError> {
-        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-        made.map_err(|source| CatalogError::Open { source })?;
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| CatalogError::File { source })?;
         let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         prepare_file(&writer)?;
         migrate::migrate(&mut writer)?;
-        Ok(Self { path: path.into(), writer: Some(writer.into()), readers: Mutex::default() })
+        let (writer, readers) = (Some(writer.into()), Mutex::default());
+        Ok(Self { path: path.into(), writer, readers, file: Some(file) })
     }
 
     /// Opens an existing catalog for looking only, also beside a running daemon.
@@ -95,7 +107,8 @@ impl Catalog {
     pub fn open_read_only(path: &Path) -> Result<Self, CatalogError> {
         let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         migrate::require_current(&reader)?;
-        Ok(Self { path: path.into(), writer: None, readers: Mutex::new(vec![reader]) })
+        let readers = Mutex::new(vec![reader]);
+        Ok(Self { path: path.into(), writer: None, readers, file: None })
     }
 
     /// Runs `work` on one unchanging view of the catalog. Never waits for a writer.
@@ -148,11 +161,14 @@ impl Catalog {
     ///
     /// What closing said; everything written is safe all the same.
     pub fn close(self) -> Result<(), CatalogError> {
-        drop(self.readers);
-        let Some(writer) = self.writer else { return Ok(()) };
+        let Self { path: _, writer, readers, file } = self;
+        drop(readers);
+        let Some(writer) = writer else { return Ok(()) };
         let writer = writer.into_inner().unwrap_or_else(PoisonError::into_inner);
         scrub::checkpoint(&writer)?;
-        writer.close().map_err(|(_, source)| source.into())
+        let closed = writer.close().map_err(|(_, source)| source.into());
+        drop(file);
+        closed
     }
 
     /// The one writer. A panic in an earlier transaction rolled it back, so its poison is no harm.
@@ -228,7 +244,7 @@ fn without_path(error: rusqlite::Error) -> CatalogError {
             other => return other.into(),
         },
     };
-    CatalogError::Open { source: kind.into() }
+    CatalogError::File { source: kind.into() }
 }
 
 const SETTINGS: &str = "
@@ -244,3 +260,66 @@ const SETTINGS: &str = "
 ";
 const IDLE_READERS_MAX: usize = 4;
 const STATEMENTS_KEPT: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every connection, reader or writer, first or later. Planted fault: one line of the settings
+    /// left out.
+    #[test]
+    fn every_connection_is_set_up_alike() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalog.db");
+        let catalog = Catalog::open(&path).unwrap();
+        catalog.scrub().unwrap(); // starts a new writer
+        let check = |connection: &Connection, who: &str| {
+            for (pragma, expected) in [
+                ("journal_mode", "wal"),
+                ("synchronous", "2"),
+                ("secure_delete", "1"),
+                ("temp_store", "2"),
+                ("journal_size_limit", "-1"),
+                ("foreign_keys", "1"),
+                ("recursive_triggers", "1"),
+                ("trusted_schema", "0"),
+                ("mmap_size", "0"),
+                ("busy_timeout", "5000"),
+                ("page_size", "4096"),
+                ("auto_vacuum", "0"),
+            ] {
+                let value = connection
+                    .pragma_query_value(None, pragma, |row| {
+                        let value: rusqlite::types::Value = row.get(0)?;
+                        Ok(match value {
+                            rusqlite::types::Value::Integer(number) => number.to_string(),
+                            rusqlite::types::Value::Text(text) => text,
+                            other => format!("{other:?}"),
+                        })
+                    })
+                    .unwrap();
+                assert_eq!(value, expected, "{pragma} of {who}");
+            }
+            let mut keep = -1;
+            connection.file_control(Some(MAIN_DB), FileControl::PersistWal(&mut keep)).unwrap();
+            assert_eq!(keep, 1, "the log of {who} is kept");
+        };
+        check(&catalog.writer().unwrap(), "the writer");
+        catalog
+            .read(|tx| {
+                check(tx.conn, "the first reader");
+                catalog.read(|tx| {
+                    check(tx.conn, "the second reader");
+                    Ok::<_, CatalogError>(())
+                })
+            })
+            .unwrap();
+        let offline = Catalog::open_read_only(&path).unwrap();
+        offline
+            .read(|tx| {
+                check(tx.conn, "a looker");
+                Ok::<_, CatalogError>(())
+            })
+            .unwrap();
+    }
+}
