@@ -48,7 +48,7 @@ impl FloeSealer {
     }
 
     /// Seals `chunk` in place: plaintext stands from [`CHUNK_PLAIN_AT`] to 16 bytes before the
-    /// end, and the bytes around it are overwritten. About 4 µs for a full chunk.
+    /// end, and the bytes around it are overwritten. Costs one pass of AES-GCM over it.
     ///
     /// The caller seals every index once, without gaps, and exactly one chunk, the highest, with
     /// `is_last`.
@@ -99,7 +99,7 @@ impl FloeOpener {
         Ok(Self { message })
     }
 
-    /// Opens `chunk` in place and returns the plaintext inside it. About 4 µs for a full chunk.
+    /// Opens `chunk` in place and returns the plaintext inside it. One pass of AES-GCM.
     ///
     /// `is_last` is what the caller concluded from the length of the whole: a message is known
     /// to be complete once its final chunk was opened with `is_last`.
