@@ -4,6 +4,8 @@
 //! the clean ones: where a file system keeps a copy, the marker has to be found and the evidence
 //! has to say so. Needs root; a host that cannot is skipped unless `RECSEAL_TEST_ALL=1`.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};

@@ -22,6 +22,10 @@
 //! - What was checked is the descriptor, and the descriptor is what is overwritten.
 //! - A file with a second name, an opener, another content or a protection flag is left alone.
 
+mod error;
+
+pub use error::{RemoveError, Step};
+
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,8 +38,8 @@ use crate::seal::VerifiedSeal;
 use crate::sys::{self, LeaseVerdict};
 
 use super::beneath::{self, Folder, Folders};
-use super::overwrite::{OverwriteError, Overwriter};
-use super::{in_parallel, is_transient_io};
+use super::in_parallel;
+use super::overwrite::Overwriter;
 
 /// One original whose sealed copy was proved equal.
 #[derive(Debug)]
@@ -75,107 +79,6 @@ pub enum Resumed {
     Untouched,
     /// Neither name leads to that inode any more; the folder is synced.
     NothingLeft,
-}
-
-/// Why an original was not removed. Unless it says otherwise the original is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoveError {
-    /// Nothing there.
-    #[error("original of {recording} is not there")]
-    Missing {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// Its path leads to something else now, or it was written to after it was sealed.
-    #[error("original of {recording} is not what was sealed")]
-    Changed {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// It has other names, so its content would live on (or die) under them.
-    #[error("original of {recording} has {links} names")]
-    HardLinked {
-        /// Whose.
-        recording: RecordingId,
-        /// How many names.
-        links: u64,
-    },
-    /// Somebody has it open.
-    #[error("original of {recording} is open elsewhere")]
-    Busy {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// Immutable or append-only: somebody wants it kept.
-    #[error("original of {recording} is immutable or append-only")]
-    Protected {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// The overwrite did not end well; the file keeps its `.removing` name for another try.
-    #[error("original of {recording}")]
-    Overwrite {
-        /// Whose.
-        recording: RecordingId,
-        /// How.
-        source: OverwriteError,
-    },
-    /// A system call failed. After the rename the file keeps its `.removing` name.
-    #[error("removing the original of {recording}: {step}")]
-    Io {
-        /// Whose.
-        recording: RecordingId,
-        /// Where.
-        step: Step,
-        /// How.
-        source: io::Error,
-    },
-}
-
-impl RemoveError {
-    /// Worth the same try again later; everything else needs a person or a new sealing.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Busy { .. } => true,
-            Self::Overwrite { source: OverwriteError::Io { source, .. }, .. }
-            | Self::Io { source, .. } => is_transient_io(source),
-            Self::Overwrite { source: OverwriteError::Differs { .. }, .. }
-            | Self::Missing { .. }
-            | Self::Changed { .. }
-            | Self::HardLinked { .. }
-            | Self::Protected { .. } => false,
-        }
-    }
-}
-
-/// The steps of a removal, in order. A test fails each of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Opening and checking.
-    Check,
-    /// Taking the name away.
-    Rename,
-    /// Making the new name durable.
-    SyncRename,
-    /// Overwriting and reading back.
-    Overwrite,
-    /// Unlinking.
-    Unlink,
-    /// Making the end durable.
-    SyncUnlink,
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Check => "checking it",
-            Self::Rename => "renaming it",
-            Self::SyncRename => "syncing its new name",
-            Self::Overwrite => "overwriting it",
-            Self::Unlink => "unlinking it",
-            Self::SyncUnlink => "syncing its folder",
-        })
-    }
 }
 
 /// Removes one original; see [`remove_many`].
