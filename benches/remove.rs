@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use recseal::domain::{Fingerprint, RecordingId, StorePath};
-use recseal::vault::original::{RemovePolicy, Resumed, Unfinished, resume_many};
+use recseal::vault::original::{RemovePolicy, Resumed, Unfinished, removing_name, resume_many};
 
 const FILES: usize = 500;
 const FILE_BYTES: usize = 200 << 10;
@@ -44,7 +44,8 @@ fn remove_ours(folder: &Path, files: &[String]) {
         let begin = |name: &String| {
             let recording = RecordingId::new();
             let seen = fs::metadata(folder.join(name)).expect("it was just written");
-            let removing = folder.join(format!(".recseal-{recording}.removing"));
+            let removing = String::from_utf8(removing_name(recording, seen.ino()));
+            let removing = folder.join(removing.expect("it is ASCII"));
             fs::rename(folder.join(name), removing).expect("it was just written");
             let expected = Fingerprint {
                 device: seen.dev(),
