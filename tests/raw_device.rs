@@ -11,6 +11,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use recseal::domain::{Fingerprint, Overwrite, RecordingId, StorePath};
 use recseal::vault::original::{RemovePolicy, Resumed, Unfinished, removing_name, resume_many};
@@ -112,14 +113,19 @@ enum Left {
 }
 
 /// One file system in one file, with everything undone on drop.
+///
+/// One at a time: a child process that another test starts holds our files open from fork to
+/// exec, and then they are busy, for a lease as for `umount`.
 struct Image {
     folder: TempDir,
     mount_point: String,
     device: String,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Image {
     fn new(mkfs: &[&str], options: &str) -> Result<Self, String> {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let file = folder.path().join("image");
         let image = File::create(&file).map_err(|error| error.to_string())?;
@@ -127,7 +133,7 @@ impl Image {
         let mount_point = text(&folder.path().join("mnt")).to_owned();
         fs::create_dir(&mount_point).map_err(|error| error.to_string())?;
         let device = run("losetup", &["-f", "--show", text(&file)])?.trim().to_owned();
-        let image = Self { folder, mount_point, device };
+        let image = Self { folder, mount_point, device, _alone: alone };
         run(mkfs[0], &[&mkfs[1..], &[&image.device]].concat())?;
         let options = if options.is_empty() { "rw" } else { options };
         run("mount", &["-o", options, &image.device, &image.mount_point])?;
@@ -255,3 +261,5 @@ fn text(path: &Path) -> &str {
 }
 
 const MARKER: &[u8; 32] = b"<spoken-by-a-person-0xC0FFEE77!>";
+
+static ALONE: Mutex<()> = Mutex::new(());
