@@ -244,11 +244,11 @@ mod tests {
         }
         kick_writeback(&file, 0, 0).unwrap();
         let found = match extents(&file) {
-            Ok(found) => found,
-            Err(error) => {
-                eprintln!("SKIP: no extents on the file system of temporary files: {error}");
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                eprintln!("SKIP: the file system of temporary files has no extents");
                 return;
             }
+            found => found.unwrap(),
         };
         let mapped: u64 = found.iter().map(|extent| extent.len_bytes).sum();
         assert_eq!(mapped, pieces * 4096, "{} extents", found.len());

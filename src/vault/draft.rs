@@ -90,13 +90,12 @@ impl Draft {
         sys::kick_writeback(&self.file, 0, 0).ok(); // the sync reports what is wrong
     }
 
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    /// Takes the final name. From here on dropping the draft leaves the file.
-    pub(super) fn rename(&mut self) -> io::Result<()> {
-        beneath::rename(self.folder.as_fd(), &draft_name(&self.path), self.path.expose_name())?;
+    /// Makes the bytes durable, then takes the final name; the folder is the caller's to sync.
+    /// From here on dropping the draft leaves the file.
+    pub(super) fn publish(&mut self) -> Result<(), VaultError> {
+        self.file.sync_data().map_err(VaultError::io("syncing a sealed file"))?;
+        beneath::rename(self.folder.as_fd(), &draft_name(&self.path), self.path.expose_name())
+            .map_err(VaultError::io("naming a sealed file"))?;
         self.is_renamed = true;
         Ok(())
     }

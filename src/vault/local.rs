@@ -12,7 +12,7 @@ use crate::domain::{DestructionEvidence, Overwrite, StorePath};
 use super::beneath::{self, Folders};
 use super::draft::{DRAFT_SUFFIX, Draft, draft_name};
 use super::overwrite::Overwriter;
-use super::{BESIDE_SUFFIX, SealedMedia, Vault, VaultError, same_error};
+use super::{BESIDE_SUFFIX, SealedMedia, Vault, VaultError, in_parallel, same_error};
 
 /// Which tree a [`LocalVault`] works in. It decides which names are ours and what a sealed file
 /// keeps of its original.
@@ -119,15 +119,17 @@ impl Vault for LocalVault {
         Ok(draft)
     }
 
-    fn publish(&self, mut drafts: Vec<Draft>) -> Vec<Result<(), VaultError>> {
+    fn publish(&self, drafts: Vec<Draft>) -> Vec<Result<(), VaultError>> {
         drafts.iter().for_each(Draft::kick);
-        let mut results: Vec<_> = drafts
-            .iter_mut()
-            .map(|draft| {
-                draft.sync().map_err(VaultError::io("syncing a sealed file"))?;
-                draft.rename().map_err(VaultError::io("naming a sealed file"))
-            })
-            .collect();
+        let published = in_parallel(
+            drafts,
+            || (),
+            |(), mut draft| {
+                let result = draft.publish();
+                (draft, result)
+            },
+        );
+        let (drafts, mut results): (Vec<_>, Vec<_>) = published.into_iter().unzip();
         let mut synced: Vec<(Option<StorePath>, io::Result<()>)> = Vec::new();
         for (draft, result) in drafts.iter().zip(&mut results).filter(|(_, result)| result.is_ok())
         {

@@ -25,12 +25,13 @@ pub mod faulty;
 mod local;
 mod observe;
 pub mod original;
-pub mod overwrite;
+mod overwrite;
 pub mod storage_kind;
 
 pub use draft::Draft;
 pub use local::{Layout, LocalVault};
 pub use observe::storage_report;
+pub use overwrite::OverwriteError;
 
 use std::io;
 use std::sync::Mutex;
@@ -39,8 +40,6 @@ use uuid::Uuid;
 
 use crate::domain::{DestructionEvidence, SealedKind, StorePath};
 use crate::seal::ReadAt;
-
-use overwrite::OverwriteError;
 
 /// An open sealed file.
 pub type SealedMedia = Box<dyn ReadAt + Send + Sync>;

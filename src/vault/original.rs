@@ -4,16 +4,17 @@
 //!   step             name in the folder            if the power goes here, the good copy is
 //!   check            call.wav                      the original, and the proved sealed copy
 //!   rename           call.wav or .recseal-ID…      both, as before
-//!   sync folder      .recseal-ID.removing          both
-//!   overwrite        .recseal-ID.removing          the sealed copy
-//!   read back        .recseal-ID.removing          the sealed copy
-//!   unlink           .recseal-ID.removing or none  the sealed copy
+//!   sync folder      .recseal-ID-INODE.removing    both
+//!   overwrite        .recseal-ID-INODE.removing    the sealed copy
+//!   read back        .recseal-ID-INODE.removing    the sealed copy
+//!   unlink           that or none                  the sealed copy
 //!   sync folder      none                          the sealed copy
 //! ```
 //!
 //! The new name says three things at once: it takes the personal name away, it keeps everybody
 //! from finding the file by its path, and after a crash it tells a file that may be half random
-//! from one that the recorder wrote. It is made durable before the first byte is overwritten.
+//! from one that the recorder wrote. It is made durable before the first byte is overwritten. The
+//! inode is in it because the sidecars of a recording go under the same id.
 //!
 //! # Invariants
 //!
@@ -21,6 +22,10 @@
 //!   holder of a proof gave the file that name; it still checks that it is the same inode.
 //! - What was checked is the descriptor, and the descriptor is what is overwritten.
 //! - A file with a second name, an opener, another content or a protection flag is left alone.
+
+mod error;
+
+pub use error::{RemoveError, Step};
 
 use std::fs::File;
 use std::io;
@@ -34,8 +39,8 @@ use crate::seal::VerifiedSeal;
 use crate::sys::{self, LeaseVerdict};
 
 use super::beneath::{self, Folder, Folders};
-use super::overwrite::{OverwriteError, Overwriter};
-use super::{in_parallel, is_transient_io};
+use super::in_parallel;
+use super::overwrite::Overwriter;
 
 /// One original whose sealed copy was proved equal.
 #[derive(Debug)]
@@ -77,107 +82,6 @@ pub enum Resumed {
     NothingLeft,
 }
 
-/// Why an original was not removed. Unless it says otherwise the original is as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoveError {
-    /// Nothing there.
-    #[error("original of {recording} is not there")]
-    Missing {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// Its path leads to something else now, or it was written to after it was sealed.
-    #[error("original of {recording} is not what was sealed")]
-    Changed {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// It has other names, so its content would live on (or die) under them.
-    #[error("original of {recording} has {links} names")]
-    HardLinked {
-        /// Whose.
-        recording: RecordingId,
-        /// How many names.
-        links: u64,
-    },
-    /// Somebody has it open.
-    #[error("original of {recording} is open elsewhere")]
-    Busy {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// Immutable or append-only: somebody wants it kept.
-    #[error("original of {recording} is immutable or append-only")]
-    Protected {
-        /// Whose.
-        recording: RecordingId,
-    },
-    /// The overwrite did not end well; the file keeps its `.removing` name for another try.
-    #[error("original of {recording}")]
-    Overwrite {
-        /// Whose.
-        recording: RecordingId,
-        /// How.
-        source: OverwriteError,
-    },
-    /// A system call failed. After the rename the file keeps its `.removing` name.
-    #[error("removing the original of {recording}: {step}")]
-    Io {
-        /// Whose.
-        recording: RecordingId,
-        /// Where.
-        step: Step,
-        /// How.
-        source: io::Error,
-    },
-}
-
-impl RemoveError {
-    /// Worth the same try again later; everything else needs a person or a new sealing.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Busy { .. } => true,
-            Self::Overwrite { source: OverwriteError::Io { source, .. }, .. }
-            | Self::Io { source, .. } => is_transient_io(source),
-            Self::Overwrite { source: OverwriteError::Differs { .. }, .. }
-            | Self::Missing { .. }
-            | Self::Changed { .. }
-            | Self::HardLinked { .. }
-            | Self::Protected { .. } => false,
-        }
-    }
-}
-
-/// The steps of a removal, in order. A test fails each of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Opening and checking.
-    Check,
-    /// Taking the name away.
-    Rename,
-    /// Making the new name durable.
-    SyncRename,
-    /// Overwriting and reading back.
-    Overwrite,
-    /// Unlinking.
-    Unlink,
-    /// Making the end durable.
-    SyncUnlink,
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Check => "checking it",
-            Self::Rename => "renaming it",
-            Self::SyncRename => "syncing its new name",
-            Self::Overwrite => "overwriting it",
-            Self::Unlink => "unlinking it",
-            Self::SyncUnlink => "syncing its folder",
-        })
-    }
-}
-
 /// Removes one original; see [`remove_many`].
 ///
 /// # Errors
@@ -204,7 +108,7 @@ pub fn remove_many(
     removals: Vec<Removal>,
     policy: RemovePolicy,
 ) -> Vec<Result<DestructionEvidence, RemoveError>> {
-    remove_watched(root, removals, policy, &|_| Ok(()))
+    in_batches(removals, |batch| remove_watched(root, batch, policy, &|_| Ok(())))
 }
 
 /// Finishes what a crash interrupted; one result for each, in order. Safe to repeat.
@@ -213,26 +117,7 @@ pub fn resume_many(
     unfinished: Vec<Unfinished>,
     policy: RemovePolicy,
 ) -> Vec<Result<Resumed, RemoveError>> {
-    let mut folders = Folders::new(root);
-    let mut results: Vec<Option<Result<Resumed, RemoveError>>> = Vec::new();
-    let mut claims = Vec::new();
-    for item in &unfinished {
-        match reclaim(&mut folders, item, policy) {
-            Ok(Reclaimed::Claim(claim)) => {
-                claims.push(Ok(claim));
-                results.push(None);
-            }
-            Ok(Reclaimed::Nothing(resumed)) => results.push(Some(Ok(resumed))),
-            Err(error) => results.push(Some(Err(error))),
-        }
-    }
-    let mut finished = finish(claims, policy, &|_| Ok(())).into_iter();
-    let take = |known: Option<_>| {
-        known.unwrap_or_else(|| {
-            finished.next().expect("each claim has one result").map(Resumed::Finished)
-        })
-    };
-    results.into_iter().map(take).collect()
+    in_batches(unfinished, |batch| resume_batch(root, &batch, policy))
 }
 
 /// The `.removing` names in one folder, for `doctor` and for recordings that the catalog lost.
@@ -256,10 +141,18 @@ pub fn leftover_removals(
     Ok(found)
 }
 
+/// The name that the file `inode`, an original of `recording`, has while it is removed.
+pub fn removing_name(recording: RecordingId, inode: u64) -> Vec<u8> {
+    format!("{NAME_PREFIX}{recording}-{inode}{NAME_SUFFIX}").into_bytes()
+}
+
 /// Whose original has this name, if it is one that a removal gives.
 pub fn recording_being_removed(name: &[u8]) -> Option<RecordingId> {
-    let id = name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?;
-    std::str::from_utf8(id).ok()?.parse().ok()
+    let name = std::str::from_utf8(name).ok()?;
+    let (id, inode) =
+        name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?.rsplit_once('-')?;
+    inode.parse::<u64>().ok()?;
+    id.parse().ok()
 }
 
 /// Called before each step; what it returns as an error is that step's failure.
@@ -276,6 +169,45 @@ struct Claim {
 enum Reclaimed {
     Claim(Claim),
     Nothing(Resumed),
+}
+
+fn in_batches<T, R>(items: Vec<T>, mut work: impl FnMut(Vec<T>) -> Vec<R>) -> Vec<R> {
+    let mut results = Vec::with_capacity(items.len());
+    let mut items = items.into_iter();
+    loop {
+        let batch: Vec<T> = items.by_ref().take(BATCH_MAX).collect();
+        if batch.is_empty() {
+            return results;
+        }
+        results.extend(work(batch));
+    }
+}
+
+fn resume_batch(
+    root: BorrowedFd<'_>,
+    unfinished: &[Unfinished],
+    policy: RemovePolicy,
+) -> Vec<Result<Resumed, RemoveError>> {
+    let mut folders = Folders::new(root);
+    let mut results: Vec<Option<Result<Resumed, RemoveError>>> = Vec::new();
+    let mut claims = Vec::new();
+    for item in unfinished {
+        match reclaim(&mut folders, item, policy) {
+            Ok(Reclaimed::Claim(claim)) => {
+                claims.push(Ok(claim));
+                results.push(None);
+            }
+            Ok(Reclaimed::Nothing(resumed)) => results.push(Some(Ok(resumed))),
+            Err(error) => results.push(Some(Err(error))),
+        }
+    }
+    let mut finished = finish(claims, policy, &|_| Ok(())).into_iter();
+    let take = |known: Option<_>| {
+        known.unwrap_or_else(|| {
+            finished.next().expect("each claim has one result").map(Resumed::Finished)
+        })
+    };
+    results.into_iter().map(take).collect()
 }
 
 fn remove_watched(
@@ -313,7 +245,7 @@ fn claim(
         return Err(RemoveError::Changed { recording });
     }
     let folder = folders.of(&path).map_err(io_at(Step::Check))?;
-    let name = removing_name(recording);
+    let name = removing_name(recording, expected.inode);
     watch(Step::Rename).map_err(io_at(Step::Rename))?;
     beneath::rename(folder.as_fd(), path.expose_name(), &name).map_err(io_at(Step::Rename))?;
     // Until the rename anybody could open it or put another file in its place; now nobody can.
@@ -357,7 +289,7 @@ fn reclaim(
         }
         opened => opened.map_err(io_at(Step::Check))?,
     };
-    let name = removing_name(recording);
+    let name = removing_name(recording, item.expected.inode);
     let is_begun = beneath::stat(folder.as_fd(), &name).map_err(io_at(Step::Check))?.is_some();
     if is_begun {
         let name = StorePath::new(name).expect("the name is a plain word");
@@ -453,7 +385,7 @@ fn destroy(
         (Overwrite::Skipped, 0)
     };
     watch(Step::Unlink).map_err(io_at(Step::Unlink))?;
-    let name = removing_name(recording);
+    let name = removing_name(recording, claim.inode);
     let now = beneath::stat(claim.folder.as_fd(), &name).map_err(io_at(Step::Unlink))?;
     if now.is_some_and(|now| now.st_ino != claim.inode) {
         return Err(RemoveError::Changed { recording });
@@ -496,10 +428,6 @@ fn sync_folders<T>(
     checked
 }
 
-fn removing_name(recording: RecordingId) -> Vec<u8> {
-    [NAME_PREFIX, recording.to_string().as_bytes(), NAME_SUFFIX].concat()
-}
-
 fn fingerprint(stat: &Stat) -> Fingerprint {
     let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
     Fingerprint {
@@ -511,8 +439,10 @@ fn fingerprint(stat: &Stat) -> Fingerprint {
     }
 }
 
-const NAME_PREFIX: &[u8] = b".recseal-";
-const NAME_SUFFIX: &[u8] = b".removing";
+const NAME_PREFIX: &str = ".recseal-";
+const NAME_SUFFIX: &str = ".removing";
+/// Files open at once; a service may have no more than 1,024 by default.
+const BATCH_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests;

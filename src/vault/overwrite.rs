@@ -49,14 +49,14 @@ impl OverwriteError {
 }
 
 /// The buffers of one worker, used for file after file.
-pub struct Overwriter {
+pub(super) struct Overwriter {
     random: AlignedBuffer,
     read_back: AlignedBuffer,
 }
 
 impl Overwriter {
     /// Takes 2 MiB of memory.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { random: AlignedBuffer::new(), read_back: AlignedBuffer::new() }
     }
 
@@ -70,7 +70,7 @@ impl Overwriter {
     /// # Errors
     ///
     /// [`OverwriteError`]; the file then is a mix of old and new.
-    pub fn run(
+    pub(super) fn run(
         &mut self,
         file: &File,
         storage: &Storage,

@@ -88,7 +88,7 @@ impl Sealed {
     }
 
     fn removing_name(&self) -> String {
-        String::from_utf8(removing_name(self.recording)).unwrap()
+        String::from_utf8(removing_name(self.recording, self.expected.inode)).unwrap()
     }
 }
 
@@ -252,6 +252,36 @@ fn the_last_moment_counts() {
     }
 }
 
+/// Planted fault: the recording alone in the name; the second of its files then finds it taken.
+#[test]
+fn a_recording_and_its_sidecar_go_together() {
+    let store = Store::new();
+    let media = store.put("a/call.wav", CALL);
+    let sidecar = Sealed { recording: media.recording, ..store.put("a/call.json", OTHER) };
+    let removals = vec![media.removal(), sidecar.removal()];
+    for result in remove_many(store.root().as_fd(), removals, OVERWRITE) {
+        result.unwrap();
+    }
+    assert_eq!(store.files(), 0);
+}
+
+/// Planted fault: all files of a batch open at once.
+#[test]
+fn a_batch_of_any_size_needs_few_descriptors() {
+    let store = Store::new();
+    let sealed: Vec<_> =
+        (0..BATCH_MAX * 2 + 1).map(|n| store.put(&format!("{n}.wav"), b"")).collect();
+    let removals: Vec<_> = sealed.iter().map(Sealed::removal).collect();
+    let sizes = Mutex::new(Vec::new());
+    let results = in_batches(removals, |batch| {
+        sizes.lock().unwrap().push(batch.len());
+        remove_watched(store.root().as_fd(), batch, OVERWRITE, &|_| Ok(()))
+    });
+    assert_eq!(sizes.into_inner().unwrap(), [BATCH_MAX, BATCH_MAX, 1]);
+    assert!(results.len() == sealed.len() && results.iter().all(Result::is_ok));
+    assert_eq!(store.files(), 0);
+}
+
 /// Stops three removals in two folders at each step in turn, as a crash would, and starts again.
 /// Planted fault: overwriting before the new name; a stop there leaves a half random `call.wav`.
 #[test]
@@ -309,9 +339,26 @@ fn a_removing_name_alone_condemns_nobody() {
     let left = leftover_removals(store.root().as_fd(), None).unwrap();
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].1, sealed.recording);
-    for name in [".recseal-.removing", ".recseal-x.removing", "call.wav", ".removing"] {
+    for name in ["", "-1", "x-1", "019abcde-1", "x"].map(|id| format!(".recseal-{id}.removing")) {
         assert!(recording_being_removed(name.as_bytes()).is_none(), "{name}");
     }
+}
+
+/// Planted fault: unlinking by name without another look.
+#[test]
+fn what_took_the_removing_name_is_not_unlinked() {
+    let store = Store::new();
+    let sealed = store.put("call.wav", CALL);
+    let removing = store.at(&sealed.removing_name());
+    let refused = store.remove_with(&sealed, &|step| {
+        if step == Step::Unlink {
+            fs::rename(&removing, store.at("moved")).unwrap();
+            fs::write(&removing, OTHER).unwrap();
+        }
+        Ok(())
+    });
+    assert!(matches!(refused, Err(RemoveError::Changed { .. })), "{refused:?}");
+    assert_eq!(fs::read(&removing).unwrap(), OTHER);
 }
 
 #[test]
