@@ -5,6 +5,7 @@
 
 pub mod domain;
 
+pub mod access;
 pub mod compliance;
 
 pub mod seal;
@@ -13,7 +14,11 @@ pub mod vault;
 
 pub mod intake;
 
+pub mod media;
+
 pub mod catalog;
+
+pub mod flow;
 
 pub mod daemon;
 

@@ -92,6 +92,25 @@ impl ReadTx<'_> {
         Ok(statement.query_row(key, known_of).optional()?)
     }
 
+    /// Recordings in `folder` whose name begins with `stem`, the newest first, at most 64. Their
+    /// originals may be gone: a sidecar can come after them.
+    pub fn recordings_named(
+        &self,
+        store: StoreId,
+        folder: Option<&StorePath>,
+        stem: &[u8],
+    ) -> Result<Vec<(RecordingId, StorePath, RecordingState)>, CatalogError> {
+        // Every name that begins with `stem` lies between it and itself with 0xFF behind: names
+        // with more of those are not found, and are no text in any encoding.
+        let behind = [stem, &[0xff; 4]].concat();
+        let mut statement = self.conn.prepare_cached(SELECT_NAMED)?;
+        let rows = statement.query_map(
+            params![store, folder_bytes(folder), stem, behind],
+            |row| Ok((row.get("id")?, path_of(row)?, row.get("state")?)),
+        )?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Every folder of `store` in which a file is expected, in order. A scan that does not meet
     /// one of them knows that its files vanished with it. Costs one index step per folder.
     pub fn known_folders(&self, store: StoreId) -> Result<Vec<Option<StorePath>>, CatalogError> {
@@ -261,6 +280,9 @@ macro_rules! select_known {
     };
 }
 
+const SELECT_NAMED: &str = "
+    SELECT id, folder, name, state FROM recording INDEXED BY recording_named
+    WHERE store = ?1 AND folder = ?2 AND name >= ?3 AND name < ?4 ORDER BY id DESC LIMIT 64";
 const SELECT_KNOWN_IN_FOLDER: &str = select_known!("");
 const SELECT_KNOWN_AT: &str = select_known!(" AND name = ?3");
 const SELECT_NEXT_FOLDER: &str = "

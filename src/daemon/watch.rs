@@ -29,6 +29,7 @@ use notify::event::{
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
+use crate::daemon::task::Ring;
 use crate::domain::{StoreId, StorePath};
 use crate::intake::{Store, WatchMode};
 
@@ -128,6 +129,12 @@ impl Bell {
 impl Rung {
     fn is_rung(&self) -> bool {
         self.everything || !self.folders.is_empty()
+    }
+}
+
+impl Ring for Bell {
+    async fn rung(&self) {
+        self.wait(Duration::MAX).await;
     }
 }
 

@@ -27,7 +27,7 @@ pub mod sidecar;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -221,6 +221,16 @@ impl Store {
         let excluded = excluded.iter().filter_map(|path| relative(&root_path, path)).collect();
         let (device, inode) = (stat.st_dev, stat.st_ino);
         Ok(Self { id, root, root_path, device, inode, profile, settings, mode, excluded })
+    }
+
+    /// The open root: every later step resolves beneath it.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// The device that holds it.
+    pub fn device(&self) -> u64 {
+        self.device
     }
 
     /// Who it is.

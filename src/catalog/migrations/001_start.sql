@@ -57,6 +57,8 @@ CREATE TABLE recording (
 -- One file, one row; a name is free again when its original is gone.
 CREATE UNIQUE INDEX recording_original ON recording (store, folder, name)
     WHERE state NOT IN ('stored', 'erasing', 'erased');
+-- A sidecar may come after its recording is stored.
+CREATE INDEX recording_named ON recording (store, folder, name);
 CREATE INDEX recording_listed ON recording (store, state, id);
 CREATE INDEX recording_due ON recording (state, due_at, id) WHERE state IN ('settled', 'sealed');
 

@@ -21,6 +21,14 @@ pub enum Owner {
 }
 
 impl Owner {
+    /// Where to look for it: the folder, and how its name begins.
+    pub fn place(&self) -> (Option<StorePath>, &[u8]) {
+        match self {
+            Self::Stem(stem) => (stem.folder(), stem.expose_name()),
+            Self::Folder(folder) => (folder.clone(), &[]),
+        }
+    }
+
     /// True if `recording` is one of them.
     pub fn owns(&self, recording: &StorePath) -> bool {
         match self {

@@ -1,0 +1,45 @@
+//! Named places where a test kills the program, to see that a restart puts everything right.
+//!
+//! In a debug build, `RECSEAL_CRASH_AT=name:n` in the environment makes the `n`-th passage of
+//! that place end the process as `kill -9` would. A release build holds none of this.
+
+/// Every crash point, in the order in which one recording meets them.
+pub const CRASH_POINTS: &[&str] = &[
+    "discover.noted",
+    "ingest.opened",
+    "ingest.key_recorded",
+    "ingest.part_written",
+    "ingest.published",
+    "ingest.proved",
+    "ingest.sealed_recorded",
+    "removal.begun",
+    "removal.done",
+    "ingest.stored_recorded",
+];
+
+/// Passes the place called `name`; see the module's page.
+#[cfg(debug_assertions)]
+pub(crate) fn crash_point(name: &'static str) {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static PASSED: AtomicU64 = AtomicU64::new(0);
+
+    debug_assert!(CRASH_POINTS.contains(&name), "{name} is not listed");
+    #[expect(clippy::disallowed_methods, reason = "a debug build's switch, not configuration")]
+    let wanted = WANTED.get_or_init(|| {
+        let value = std::env::var("RECSEAL_CRASH_AT").ok()?;
+        let (name, nth) = value.split_once(':')?;
+        Some((name.to_owned(), nth.parse().ok()?))
+    });
+    let Some((wanted, nth)) = wanted else { return };
+    if wanted == name && PASSED.fetch_add(1, Ordering::SeqCst) + 1 == *nth {
+        let me = rustix::process::getpid();
+        let _ = rustix::process::kill_process(me, rustix::process::Signal::KILL);
+    }
+}
+
+/// Nothing, in a release build.
+#[cfg(not(debug_assertions))]
+pub(crate) fn crash_point(_name: &'static str) {}

@@ -1,0 +1,256 @@
+//! The straight lines: what happens to a recording from the moment it is seen.
+//!
+//! ```text
+//! discover   a folder is listed and compared with the catalog      Found, Settled
+//! ingest     key recorded → sealed → read back → proved equal      Sealing, Sealed
+//! removal    the original is overwritten and removed               Stored
+//! desk       people and programs ask: list, play, verify, export
+//! ```
+//!
+//! Only this floor knows that keys, sealed files, vaults and the catalog belong together. Every
+//! line can be cut anywhere: until `Sealed` the original is the good copy, from then on the
+//! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
+
+pub mod crash;
+mod desk;
+mod discover;
+mod ingest;
+mod ledger;
+mod looks;
+mod parallel;
+mod pieces;
+mod recover;
+mod removal;
+mod sidecars;
+mod status;
+mod stores;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use keymanager::{CertificateChange, KeyManager};
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::clock::Timestamp;
+use crate::compliance::audit::Activity;
+use crate::domain::{RecordingId, StoreId, StorePath};
+use crate::domain::lifecycle::RecordingState;
+use crate::vault::{LocalVault, VaultError};
+
+pub use crate::catalog::MediaState;
+pub use desk::{
+    PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified,
+};
+pub use discover::{Discovered, Places};
+pub use ingest::Ingested;
+pub use ledger::{AUDIT_CONTEXT, AuditFilter};
+pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
+pub use stores::{Layout, StoreSlot, StoreSpec};
+
+/// What the engine is built from.
+pub struct Parts {
+    /// The opened catalog.
+    pub catalog: Catalog,
+    /// The opened keys.
+    pub keys: KeyManager,
+    /// Where sealed files of `layout = "vault"` lie.
+    pub vault: LocalVault,
+    /// The state folder; never scanned, even if it lies inside a store.
+    pub state: PathBuf,
+    /// The folder of `vault`; never scanned either.
+    pub vault_path: PathBuf,
+    /// Room that is left free where sealed files are written.
+    pub reserve_bytes: u64,
+    /// The watched trees.
+    pub stores: Vec<StoreSpec>,
+    /// Recordings sealed side by side.
+    pub workers: usize,
+    /// Recordings per batch, and so per catalog commit.
+    pub batch: usize,
+    /// When the program started.
+    pub started_at: Timestamp,
+}
+
+/// Everything recseal does, without sockets and timers. Share it as `Arc`; every call blocks.
+pub struct Engine {
+    catalog: Catalog,
+    keys: KeyManager,
+    vault: LocalVault,
+    stores: Vec<StoreSlot>,
+    workers: usize,
+    batch: usize,
+    started_at: Timestamp,
+    recovered: AtomicBool,
+    /// Files whose recorder said that it is done with them.
+    told: Mutex<HashSet<(StoreId, StorePath)>>,
+    totals: TotalCounters,
+}
+
+impl Engine {
+    /// Puts the parts together. Nothing is read or written but the list of known stores.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Catalog`].
+    pub fn new(parts: Parts) -> Result<Self, FlowError> {
+        let known = parts.catalog.read(|tx| tx.stores())?;
+        let excluded = vec![parts.state, parts.vault_path];
+        let stores = parts
+            .stores
+            .into_iter()
+            .map(|spec| {
+                let root = spec.path.canonicalize().unwrap_or_else(|_| spec.path.clone());
+                let known_as = known.iter().find(|row| row.root == root).map(|row| row.id);
+                StoreSlot::new(spec, known_as, excluded.clone(), parts.reserve_bytes)
+            })
+            .collect();
+        Ok(Self {
+            catalog: parts.catalog,
+            keys: parts.keys,
+            vault: parts.vault,
+            stores,
+            workers: parts.workers,
+            batch: parts.batch,
+            started_at: parts.started_at,
+            recovered: AtomicBool::new(false),
+            told: Mutex::default(),
+            totals: TotalCounters::default(),
+        })
+    }
+
+    /// The stores, in the order of the configuration.
+    pub fn stores(&self) -> &[StoreSlot] {
+        &self.stores
+    }
+
+    /// The keys, for certificates and public keys.
+    pub fn keys(&self) -> &KeyManager {
+        &self.keys
+    }
+
+    /// Renews the certificate if it is time; the old one serves on if that fails.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Keys`], [`FlowError::Catalog`].
+    pub fn renew_certificate(&self, now: Timestamp) -> Result<(), FlowError> {
+        match self.keys.ensure_certificate(now.as_millis())? {
+            CertificateChange::None => Ok(()),
+            CertificateChange::Renewed { .. } => {
+                self.note_daemon(Activity::CertificateRenewed, now)
+            }
+        }
+    }
+
+    /// Notes how the watcher is doing, for status and metrics.
+    pub fn note_watching(&self, watches: u64, overflows: u64) {
+        self.totals.watches.store(watches, Ordering::Relaxed);
+        self.totals.watch_overflows.store(overflows, Ordering::Relaxed);
+    }
+
+    /// A file that keeps changing and is never finished: a person should know.
+    fn note_alarm(&self, store: StoreId, why: &'static str) {
+        tracing::warn!(store = %store, why, "a file is not finished for a long time");
+    }
+
+    fn slot_of(&self, store: StoreId) -> Option<&StoreSlot> {
+        self.stores.iter().find(|slot| slot.id() == Some(store))
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashSet<(StoreId, StorePath)>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Running totals since start, for metrics.
+#[derive(Debug, Default)]
+struct TotalCounters {
+    found: AtomicU64,
+    found_by_scan: AtomicU64,
+    sealed: AtomicU64,
+    sealed_bytes: AtomicU64,
+    seal_failures: AtomicU64,
+    originals_removed: AtomicU64,
+    scans: AtomicU64,
+    secrets_found: AtomicU64,
+    watches: AtomicU64,
+    watch_overflows: AtomicU64,
+}
+
+impl TotalCounters {
+    fn count_sealed(&self, recordings: u64, bytes: u64) {
+        self.sealed.fetch_add(recordings, Ordering::Relaxed);
+        self.sealed_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn count_failure(&self) {
+        self.seal_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn count_removed(&self, originals: u64) {
+        self.originals_removed.fetch_add(originals, Ordering::Relaxed);
+    }
+
+    fn count_secrets(&self, findings: u64) {
+        self.secrets_found.fetch_add(findings, Ordering::Relaxed);
+    }
+}
+
+/// Why a flow stopped. The state it leaves is the one the catalog tells: nothing is half-recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError {
+    /// No such recording, or it was never one.
+    #[error("there is no recording {0}")]
+    NotFound(RecordingId),
+    /// Nothing to open yet, or no longer.
+    #[error("the media of {id} cannot be opened: it is {}", state.as_str())]
+    NotOpen {
+        /// Which one.
+        id: RecordingId,
+        /// Its state.
+        state: RecordingState,
+    },
+    /// The path names none of the configured stores.
+    #[error("there is no store with that path")]
+    NoSuchStore,
+    /// The request cannot be carried out as it stands.
+    #[error("{what} is not possible: {why}")]
+    Invalid {
+        /// The act.
+        what: &'static str,
+        /// The reason, without personal data.
+        why: String,
+    },
+    /// The sealed copy is not what was sealed.
+    #[error("the sealed copy of {id} does not verify")]
+    Damaged {
+        /// Which one.
+        id: RecordingId,
+        /// What is wrong with it.
+        source: crate::seal::SealError,
+    },
+    /// The keys could not do it.
+    #[error("the keys refused")]
+    Keys(#[from] keymanager::KeyError),
+    /// The catalog could not do it; its transaction was rolled back.
+    #[error("the catalog failed")]
+    Catalog(#[from] CatalogError),
+    /// A sidecar could not be sealed or proved.
+    #[error("a sidecar of {id}: {why}")]
+    Sidecar {
+        /// The recording it belongs to.
+        id: RecordingId,
+        /// The reason, without personal data.
+        why: String,
+    },
+    /// The vault could not do it.
+    #[error("the vault failed for {id}")]
+    Vault {
+        /// Which recording.
+        id: RecordingId,
+        /// What went wrong.
+        source: VaultError,
+    },
+}
