@@ -1,9 +1,14 @@
 //! The only holder of raw key bytes.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use aws_lc_rs::hkdf;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use zeroize::Zeroizing;
+
+use crate::hex::HexBytes;
 
 /// 256 bits of key material: boxed so that moves leave no copies, zeroed on drop, not `Clone`.
 pub(crate) struct Secret(Box<Zeroizing<[u8; SECRET_BYTES]>>);
@@ -43,6 +48,42 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+/// A secret that belongs in the store, and only therefore can be written. Clones share it.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredSecret(Arc<Secret>);
+
+impl StoredSecret {
+    /// A fresh one.
+    pub(crate) fn generate() -> Self {
+        Self(Arc::new(Secret::generate()))
+    }
+}
+
+impl Deref for StoredSecret {
+    type Target = Secret;
+
+    fn deref(&self) -> &Secret {
+        &self.0
+    }
+}
+
+impl Serialize for StoredSecret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        HexBytes::new(self.expose_bytes()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoredSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let bytes = HexBytes::deserialize(deserializer)?;
+        let bytes: &[u8; SECRET_BYTES] = bytes
+            .as_bytes()
+            .try_into()
+            .map_err(|_| de::Error::custom("a stored secret has 32 bytes"))?;
+        Ok(Self(Arc::new(Secret::from_bytes(bytes))))
     }
 }
 

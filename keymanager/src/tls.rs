@@ -1,0 +1,103 @@
+//! The TLS identity: one whole server configuration, published for every listener.
+//!
+//! A renewal swaps the configuration, not only the certificate: sessions belong to the old
+//! configuration, so none is resumed under the old certificate. A listener asks
+//! [`TlsIdentity::current`] for every connection; open connections keep what they began with.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::{CertificateFacts, Issued};
+use crate::error::KeyError;
+use crate::hex::HexBytes;
+
+/// What a listener serves and what may be told about it.
+#[derive(Debug)]
+pub struct TlsIdentity(ArcSwap<Published>);
+
+impl TlsIdentity {
+    /// The configuration for the next connection: TLS 1.2 and 1.3, h2 and http/1.1.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.load().config)
+    }
+
+    /// What the certificate says about itself.
+    pub fn facts(&self) -> CertificateFacts {
+        self.0.load().facts.clone()
+    }
+
+    /// The certificate chain as PEM, for clients to trust. Public.
+    pub fn chain_pem(&self) -> String {
+        self.0.load().chain_pem.clone()
+    }
+
+    pub(crate) fn new(published: Published) -> Self {
+        Self(ArcSwap::from_pointee(published))
+    }
+
+    pub(crate) fn publish(&self, published: Published) {
+        self.0.store(Arc::new(published));
+    }
+}
+
+/// Everything that changes together.
+#[derive(Debug)]
+pub(crate) struct Published {
+    config: Arc<ServerConfig>,
+    facts: CertificateFacts,
+    chain_pem: String,
+}
+
+/// The TLS part of the store.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoredTls {
+    /// What a self-signed certificate is issued for.
+    pub(crate) names: Vec<String>,
+    /// PKCS#8.
+    key: HexBytes,
+    /// DER, the server's own certificate first.
+    chain: Vec<HexBytes>,
+}
+
+impl StoredTls {
+    /// Takes a new self-signed certificate.
+    pub(crate) fn new(names: &[String], issued: Issued) -> Self {
+        Self { names: names.to_vec(), key: issued.key, chain: vec![issued.certificate] }
+    }
+
+    /// Makes the server configuration, and with it checks that certificate and key can serve.
+    pub(crate) fn prepare(&self) -> Result<Published, KeyError> {
+        let tls = |source| KeyError::Tls { source };
+        let own = self.chain.first().ok_or(KeyError::CertificateDamaged)?;
+        let facts = CertificateFacts::parse(own.as_bytes())?;
+        let provider = aws_lc_rs::default_provider();
+        // Borrowed: the key is not copied on its way into the signer.
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.as_bytes()));
+        let signer = aws_lc_rs::sign::any_supported_type(&key).map_err(tls)?;
+        let chain = self.chain.iter().map(|der| CertificateDer::from(der.as_bytes().to_vec()));
+        let certified = CertifiedKey::new(chain.collect(), signer);
+        certified.keys_match().map_err(tls)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(tls)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let blocks = self.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.as_bytes()));
+        let format = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        let chain_pem = pem::encode_many_config(&blocks.collect::<Vec<_>>(), format);
+        Ok(Published { config: Arc::new(config), facts, chain_pem })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn expose_key(&self) -> &[u8] {
+        self.key.as_bytes()
+    }
+}
