@@ -3,5 +3,7 @@
 //! The bird's eye view is `ARCHITECTURE.md`; the byte formats and the operator's pages are under
 //! [`manual`]. Modules are declared in the order in which they are best read.
 
+pub mod access;
 pub mod clock;
+pub mod config;
 pub mod domain;
