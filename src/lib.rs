@@ -4,6 +4,9 @@
 //! [`manual`]. Modules are declared in the order in which they are best read.
 
 pub mod access;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
+pub mod telemetry;

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::intake::profile::Profile;
+
 use raw::RawConfig;
 
 /// Everything the daemon is told, checked.
@@ -48,7 +50,7 @@ pub struct Config {
 pub struct StoreConfig {
     /// Its root.
     pub path: PathBuf,
-    /// The recorder's habits, one of [`PROFILES`].
+    /// The recorder's habits, the name of a [`Profile`].
     pub profile: String,
     /// Where its sealed copies go.
     pub layout: Layout,
@@ -192,6 +194,16 @@ impl Config {
     }
 }
 
+/// The catalog of the daemon whose state folder is `state`.
+pub fn catalog_in(state: &Path) -> PathBuf {
+    state.join("catalog.db")
+}
+
+/// The key store of the daemon whose state folder is `state`.
+pub fn keys_in(state: &Path) -> PathBuf {
+    state.join("keys")
+}
+
 /// The socket of the daemon whose state folder is `state`.
 pub fn socket_in(state: &Path) -> PathBuf {
     state.join("recseal.sock")
@@ -201,10 +213,10 @@ pub fn socket_in(state: &Path) -> PathBuf {
 /// last one counts as a profile.
 pub fn split_store(text: &str) -> (&str, Option<&'static str>) {
     if let Some((path, name)) = text.rsplit_once(':')
-        && let Some(profile) = PROFILES.iter().find(|profile| **profile == name)
+        && let Ok(profile) = Profile::named(name)
         && !path.is_empty()
     {
-        return (path, Some(profile));
+        return (path, Some(profile.name));
     }
     (text, None)
 }
@@ -216,10 +228,6 @@ fn line_of(text: &str, at: usize) -> usize {
 fn at_line(line: usize) -> String {
     if line == 0 { String::new() } else { format!("line {line}: ") }
 }
-
-/// The recorders whose habits are known.
-pub const PROFILES: &[&str] =
-    &["generic", "asterisk", "freepbx", "freeswitch", "rtpengine", "jibri", "obs"];
 
 /// Longest configuration file taken.
 pub const FILE_BYTES_MAX: usize = 1 << 20;

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, Layout, LogLevel, Overrides, PROFILES, Poll, StoreConfig};
+use crate::intake::profile::{PROFILES, Profile};
+
+use super::{Config, ConfigError, Layout, LogLevel, Overrides, Poll, StoreConfig};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -92,7 +94,7 @@ impl Default for RawIngest {
 }
 
 fn generic() -> String {
-    PROFILES[0].to_owned()
+    PROFILES[0].name.to_owned()
 }
 fn settle() -> Span {
     Span(Duration::from_secs(10))
@@ -213,11 +215,12 @@ impl RawConfig {
 impl RawStore {
     fn validate(self, key: &str) -> Result<StoreConfig, ConfigError> {
         must_be_absolute(&format!("{key}.path"), &self.path)?;
-        if !PROFILES.contains(&self.profile.as_str()) {
+        if Profile::named(&self.profile).is_err() {
+            let known: Vec<&str> = PROFILES.iter().map(|profile| profile.name).collect();
             return Err(bad(
                 &format!("{key}.profile"),
                 &format!("there is no profile {:?}", self.profile),
-                &format!("choose one of {}", PROFILES.join(", ")),
+                &format!("choose one of {}", known.join(", ")),
             ));
         }
         for (name, span, least_secs) in [
@@ -254,7 +257,7 @@ fn lay_over(stores: &mut Vec<StoreConfig>, path: PathBuf, profile: Option<&'stat
     }
     stores.push(StoreConfig {
         path,
-        profile: profile.unwrap_or(PROFILES[0]).to_owned(),
+        profile: profile.unwrap_or(PROFILES[0].name).to_owned(),
         layout: Layout::default(),
         settle: settle().0,
         poll: Poll::default(),
