@@ -12,9 +12,9 @@ pub mod seal;
 
 pub mod vault;
 
-pub mod intake;
-
 pub mod media;
+
+pub mod intake;
 
 pub mod catalog;
 
@@ -22,7 +22,14 @@ pub mod flow;
 
 pub mod daemon;
 
+pub mod http;
+
+pub mod cli;
+
 pub mod manual;
 
+pub mod app;
 pub mod clock;
+pub mod config;
 pub mod sys;
+pub mod telemetry;

@@ -1,3 +1,7 @@
 //! The recseal program: see `recseal --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    recseal::cli::main()
+}

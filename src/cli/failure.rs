@@ -1,0 +1,109 @@
+//! How a command fails: one line, one hint, one exit code.
+
+use std::error::Error;
+use std::io;
+
+use crate::config::ConfigError;
+use crate::http::chain;
+
+/// Exit codes are part of the interface: scripts and systemd units branch on them.
+pub mod exit {
+    /// Something went wrong that has no code of its own.
+    pub const FAILED: u8 = 1;
+    /// The command line makes no sense. Also what clap itself returns.
+    pub const USAGE: u8 = 2;
+    /// The configuration makes no sense.
+    pub const CONFIGURATION: u8 = 3;
+    /// A sealed file, an audit trail or a certificate is not what it claims to be.
+    pub const VERIFICATION_FAILED: u8 = 4;
+    /// A hold, a policy or a missing right.
+    pub const REFUSED: u8 = 5;
+    /// There is no such thing.
+    pub const NOT_FOUND: u8 = 6;
+    /// Nobody answers on the socket.
+    pub const UNREACHABLE: u8 = 7;
+}
+
+/// Why a command did not do what it was told.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// One of [`exit`].
+    pub exit: u8,
+    /// One line.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl Failure {
+    /// A failure with its three parts.
+    pub fn new(exit: u8, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), hint: hint.into() }
+    }
+
+    /// A failure whose message is `error` with all its causes.
+    pub fn of(exit: u8, error: &(dyn Error + 'static), hint: impl Into<String>) -> Self {
+        Self::new(exit, chain(error), hint)
+    }
+
+    /// Wrong usage.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(exit::USAGE, message, hint)
+    }
+
+    /// A file of the caller that could not be read or written.
+    pub fn file(what: &str, error: &io::Error) -> Self {
+        let (exit, hint) = match error.kind() {
+            io::ErrorKind::NotFound => (exit::NOT_FOUND, "check the path"),
+            io::ErrorKind::PermissionDenied => {
+                (exit::REFUSED, "check the rights, or run as the user it belongs to")
+            }
+            io::ErrorKind::AlreadyExists => {
+                (exit::FAILED, "choose another name, or say --force to replace it")
+            }
+            io::ErrorKind::StorageFull => (exit::FAILED, "make room and try again"),
+            _ => (exit::FAILED, "check the disk and try again"),
+        };
+        Self::new(exit, format!("{what}: {error}"), hint)
+    }
+
+    /// What stderr shows: exactly two lines.
+    pub fn lines(&self) -> String {
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("recseal: {}\nhint: {}", flat(&self.message), flat(&self.hint))
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::new(exit::CONFIGURATION, format!("configuration: {error}"), error.hint())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_two_lines() {
+        let failure = Failure::new(1, "one\ntwo", "three\r\nfour");
+        assert_eq!(failure.lines(), "recseal: one two\nhint: three four");
+    }
+
+    /// The numbers of the contract. Planted fault: any two swapped.
+    #[test]
+    fn exit_codes_are_frozen() {
+        assert_eq!(
+            [
+                exit::FAILED,
+                exit::USAGE,
+                exit::CONFIGURATION,
+                exit::VERIFICATION_FAILED,
+                exit::REFUSED,
+                exit::NOT_FOUND,
+                exit::UNREACHABLE,
+            ],
+            [1, 2, 3, 4, 5, 6, 7]
+        );
+    }
+}

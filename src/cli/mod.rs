@@ -1,0 +1,173 @@
+//! The command line. It changes state only through the daemon's socket, so there is one writer
+//! and one audit trail; what must work with the daemon dead is in `offline`.
+//!
+//! Every command returns a [`Failure`] or nothing; [`main`] alone prints it and picks the code.
+
+pub mod args;
+mod audit;
+mod doctor;
+pub mod failure;
+mod offline;
+mod online;
+mod output;
+mod remote;
+mod setup;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command, Global};
+use failure::Failure;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{}", failure.lines());
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Serve(serve) => setup::serve(global, &serve),
+        Command::Init(init) => setup::init(global, &init),
+        Command::Status => online::status(global),
+        Command::Recordings(recordings) => online::recordings(global, &recordings),
+        Command::Open(open) => online::open(global, &open),
+        Command::Verify(verify) => online::verify(global, &verify),
+        Command::Keys { what } => online::keys(global, &what),
+        Command::Tokens { what } => online::tokens(global, &what),
+        Command::Audit(audit) => audit::run(global, &audit),
+        Command::Config { what } => setup::config(global, &what),
+        Command::Doctor(file) => doctor::run(global, &file),
+        Command::Done { path } => online::done(global, &path),
+        Command::Completions { shell } => setup::completions(shell),
+        Command::Man { out } => setup::man(&out),
+    }
+}
+
+/// The state folder in force: `--state`, else `$STATE_DIRECTORY`, else `./recseal-state`.
+fn state_folder(global: &Global) -> Result<PathBuf, Failure> {
+    let state = match &global.state {
+        Some(state) => state.clone(),
+        None => default_state(),
+    };
+    std::path::absolute(&state).map_err(|error| Failure::file("state folder", &error))
+}
+
+fn default_state() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "systemd names the state folder so")]
+    let named = std::env::var("STATE_DIRECTORY").ok();
+    // systemd separates several folders by colons; ours is the first.
+    match named.as_deref().and_then(|names| names.split(':').next()) {
+        Some(first) if !first.is_empty() => PathBuf::from(first),
+        _ => PathBuf::from("recseal-state"),
+    }
+}
+
+/// The daemon of this state folder.
+fn remote(global: &Global) -> Result<remote::Remote, Failure> {
+    let socket = match &global.socket {
+        Some(socket) => socket.clone(),
+        None => crate::config::socket_in(&state_folder(global)?),
+    };
+    remote::Remote::new(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    const ID: &str = "0192f0c8-7a3b-7c4d-8e5f-123456789abc";
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.replace("ID", ID).split_whitespace())
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every command, with `--state` and `--json` before and after it. Planted fault: `global`
+    /// left off `--state` fails at the second form of the first line.
+    #[test]
+    fn every_command_takes_state_before_and_after() {
+        for line in [
+            "status",
+            "recordings",
+            "recordings --state-is planned-for-deletion --store /r",
+            "recordings show ID",
+            "recordings release ID",
+            "open ID -o f",
+            "open f.sealed --key k -o - --force",
+            "verify ID",
+            "verify f.sealed --key k",
+            "keys export ID -o k",
+            "keys public -o k",
+            "tokens create t --role ops --expires 90d",
+            "tokens list",
+            "tokens revoke x",
+            "audit",
+            "audit --from 2026-11-01 --to 2026-11-23 --activity A --user u --result ok",
+            "audit verify --public-key k",
+            "config check",
+            "config check f.toml",
+            "config show --config f.toml",
+            "doctor",
+            "done /r/a.wav",
+            "completions bash",
+            "man --out m",
+            "serve",
+            "serve --config f --store /a:obs --store /b --listen 127.0.0.1:0",
+            "init --names a,b",
+        ] {
+            for whole in [
+                format!("recseal --state /s --json {line}"),
+                format!("recseal {line} --json --state /s"),
+                format!("recseal --socket /s/x.sock {line}"),
+            ] {
+                let cli = parse(&whole).unwrap_or_else(|error| panic!("{whole}: {error}"));
+                assert!(cli.global.json || cli.global.socket.is_some(), "{whole}");
+            }
+        }
+    }
+
+    #[test]
+    fn nonsense_is_usage() {
+        for line in [
+            "",
+            "nonsense",
+            "open ID",
+            "recordings --state-is sealed",
+            "recordings show x",
+            "tokens create t",
+            "tokens create t --role king",
+            "serve --listen nowhere",
+            "status --jsn",
+        ] {
+            let error = parse(&format!("recseal {line}")).unwrap_err();
+            assert_eq!(error.exit_code(), i32::from(failure::exit::USAGE), "{line}");
+        }
+    }
+
+    /// Each command teaches: what it does, and, where there is something to show, an example.
+    #[test]
+    fn every_command_explains_itself() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name}");
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains("recseal"), "{name} shows no example");
+        }
+    }
+}

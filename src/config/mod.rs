@@ -1,0 +1,348 @@
+//! The configuration: as written in one TOML file, and as everything else may use it.
+//!
+//! `Raw…` is what stands in the file, [`Config`] what survived every check, and there is no other
+//! way from one to the other. The command line is laid over the file before the checks, so both
+//! obey the same rules. Without a file the same defaults hold.
+//!
+//! Secrets never stand here, only where they lie.
+
+mod raw;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::intake::profile::Profile;
+
+use raw::RawConfig;
+
+/// Everything the daemon is told, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where keys, certificate, catalog and socket lie.
+    pub state: PathBuf,
+    /// What is logged.
+    pub log: LogLevel,
+    /// Address of console and API.
+    pub https: SocketAddr,
+    /// Address of health and metrics.
+    pub health: SocketAddr,
+    /// Names in the self-signed certificate.
+    pub names: Vec<String>,
+    /// The watched trees.
+    pub stores: Vec<StoreConfig>,
+    /// Where sealed copies lie, for stores with layout `vault`.
+    pub vault: PathBuf,
+    /// Free space that sealing leaves alone.
+    pub reserve_bytes: u64,
+    /// Recordings sealed at the same time.
+    pub workers: usize,
+    /// Recordings taken per transaction.
+    pub batch: usize,
+    /// Longest time between two full scans of a store.
+    pub reconcile_every: Duration,
+}
+
+/// One watched tree, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Its root.
+    pub path: PathBuf,
+    /// The recorder's habits, the name of a [`Profile`].
+    pub profile: String,
+    /// Where its sealed copies go.
+    pub layout: Layout,
+    /// Time without a change after which a closed file is finished.
+    pub settle: Duration,
+    /// Whether to look again and again instead of waiting for events.
+    pub poll: Poll,
+    /// The same as `settle`, where there are no events.
+    pub poll_settle: Duration,
+    /// How long an empty file may stay empty before it is sealed as damaged.
+    pub empty_wait: Duration,
+    /// How long a file may stay without its final header or index.
+    pub unfinished_wait: Duration,
+    /// How long a sidecar waits for its recording before it is sealed alone.
+    pub pair_within: Duration,
+    /// Whether an original is overwritten before it is removed.
+    pub overwrite: bool,
+}
+
+/// Where sealed copies of a store go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Layout {
+    /// The daemon's own tree.
+    #[default]
+    Vault,
+    /// The folder of the original, name + `.sealed`.
+    Beside,
+}
+
+/// When to poll a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Poll {
+    /// Where the file system brings no events.
+    #[default]
+    Auto,
+    /// Everywhere.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// What the command line says over the file. `None` and empty leave the file's word.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--state`, already absolute.
+    pub state: Option<PathBuf>,
+    /// `--store`, in addition to the file's.
+    pub stores: Vec<(PathBuf, Option<&'static str>)>,
+    /// `--listen`.
+    pub https: Option<SocketAddr>,
+    /// `--health-listen`.
+    pub health: Option<SocketAddr>,
+    /// `--names`.
+    pub names: Vec<String>,
+}
+
+/// Why there is no valid configuration. Says the key, the line where there is one, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Not TOML, an unknown key, a wrong type.
+    #[error("{}{message}", at_line(*line))]
+    Syntax {
+        /// Counted from 1; 0 if unknown.
+        line: usize,
+        /// What the parser says.
+        message: String,
+    },
+    /// A value outside its bounds.
+    #[error("{key}: {problem}")]
+    Value {
+        /// Where, as `store[0].settle`.
+        key: String,
+        /// What is wrong.
+        problem: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// More than [`FILE_BYTES_MAX`].
+    #[error("the configuration is longer than {FILE_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+impl ConfigError {
+    /// The second line for people.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Syntax { message, .. } if message.contains("unknown field") => {
+                "correct the spelling or remove the key; `recseal config show` prints them all"
+                    .to_owned()
+            }
+            Self::Syntax { .. } => {
+                "compare with `recseal config show`, then try `recseal config check FILE`"
+                    .to_owned()
+            }
+            Self::Value { hint, .. } => hint.clone(),
+            Self::TooLong => "this is not a configuration file of recseal".to_owned(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads `text`, lays `over` on it and checks the result.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], the first one found.
+    pub fn read(text: &str, over: Overrides) -> Result<Self, ConfigError> {
+        if text.len() > FILE_BYTES_MAX {
+            return Err(ConfigError::TooLong);
+        }
+        let raw: RawConfig = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            line: error.span().map_or(0, |span| line_of(text, span.start)),
+            message: error.message().trim().replace('\n', "; "),
+        })?;
+        raw.validate(over)
+    }
+
+    /// The configuration as TOML with every key written out, ready to be a file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&RawConfig::from(self)).expect("tables of plain values always serialise")
+    }
+
+    /// Where the daemon's socket lies.
+    pub fn socket(&self) -> PathBuf {
+        socket_in(&self.state)
+    }
+}
+
+/// The catalog of the daemon whose state folder is `state`.
+pub fn catalog_in(state: &Path) -> PathBuf {
+    state.join("catalog.db")
+}
+
+/// The key store of the daemon whose state folder is `state`.
+pub fn keys_in(state: &Path) -> PathBuf {
+    state.join("keys")
+}
+
+/// The socket of the daemon whose state folder is `state`.
+pub fn socket_in(state: &Path) -> PathBuf {
+    state.join("recseal.sock")
+}
+
+/// Splits `PATH[:PROFILE]`. A path may hold colons: only the name of a known profile after the
+/// last one counts as a profile.
+pub fn split_store(text: &str) -> (&str, Option<&'static str>) {
+    if let Some((path, name)) = text.rsplit_once(':')
+        && let Ok(profile) = Profile::named(name)
+        && !path.is_empty()
+    {
+        return (path, Some(profile.name));
+    }
+    (text, None)
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    1 + text.as_bytes()[..at.min(text.len())].iter().filter(|c| **c == b'\n').count()
+}
+
+fn at_line(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("line {line}: ") }
+}
+
+/// Longest configuration file taken.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        Config::read(text, Overrides { state: Some("/s".into()), ..Overrides::default() })
+    }
+
+    #[test]
+    fn no_file_gives_a_whole_instance() {
+        let config = read("").unwrap();
+        assert_eq!(config.https.to_string(), "127.0.0.1:9443");
+        assert_eq!(config.health.to_string(), "127.0.0.1:9464");
+        assert_eq!(config.vault, Path::new("/s/vault"));
+        assert_eq!(config.socket(), Path::new("/s/recseal.sock"));
+        assert_eq!((config.workers, config.batch), (4, 64));
+        assert_eq!(config.reserve_bytes, 268_435_456);
+        assert!(config.stores.is_empty());
+    }
+
+    /// Planted fault: a default in `lay_over` that differs from the one of the file.
+    #[test]
+    fn a_store_of_the_command_line_is_like_one_of_the_file() {
+        let over = Overrides {
+            state: Some("/s".into()),
+            stores: vec![("/calls".into(), Some("asterisk"))],
+            ..Overrides::default()
+        };
+        let from_line = Config::read("", over).unwrap();
+        let from_file = read("[[store]]\npath = '/calls'\nprofile = 'asterisk'").unwrap();
+        assert_eq!(from_line, from_file);
+    }
+
+    /// Planted fault: a key that `to_toml` forgets reads back as its default.
+    #[test]
+    fn what_is_shown_reads_back() {
+        let text = r#"
+            state = "/var/lib/recseal"
+            log = "debug"
+            [listen]
+            https = "[::1]:1"
+            health = "0.0.0.0:2"
+            names = ["a.example", "192.0.2.7"]
+            [[store]]
+            path = "/r"
+            profile = "jibri"
+            layout = "beside"
+            settle = "11s"
+            poll = "never"
+            poll_settle = "61s"
+            empty_wait = "23h"
+            unfinished_wait = "9m"
+            pair_within = "8m"
+            overwrite = false
+            [vault]
+            path = "/v"
+            reserve = "3GiB"
+            [ingest]
+            workers = 5
+            batch = 65
+            reconcile_every = "7m"
+        "#;
+        let config = Config::read(text, Overrides::default()).unwrap();
+        assert_eq!(config.stores[0].settle, Duration::from_secs(11));
+        assert!(config.to_toml().contains("reserve = \"3GiB\""));
+        assert_eq!(Config::read(&config.to_toml(), Overrides::default()).unwrap(), config);
+    }
+
+    /// Every refusal names the key and, where the file has one, the line.
+    #[test]
+    fn refusals_name_key_and_line() {
+        for (text, says) in [
+            ("log = 'info'\nstat = '/x'", "line 2: unknown field `stat`"),
+            ("[listen]\nhttp = '1.2.3.4:1'", "line 2: unknown field `http`"),
+            ("[[store]]\npath = '/a'\n[[store]]\npath = '/b'\nsettel = '1s'", "line 5: "),
+            ("[ingest]\nworkers = -1", "line 2: "),
+            ("[ingest]\nworkers = 0", "ingest.workers: 0 is out of bounds"),
+            ("[vault]\nreserve = '5 apples'", "line 2: \"5 apples\" is no size"),
+            ("[vault]\nreserve = '99999999999TiB'", "is no size"),
+            ("[[store]]\npath = 'calls'", "store[0].path: \"calls\" is a relative path"),
+            ("[[store]]\npath = '/a'\nprofile = 'x'", "store[0].profile: there is no profile"),
+            ("[[store]]\npath = '/a'\nsettle = '0s'", "store[0].settle: 0s is out of bounds"),
+            ("[[store]]\npath = '/a'\nsettle = 'soon'", "line 3: \"soon\" is no length of time"),
+            ("[[store]]\npath='/a'\n[[store]]\npath='/a/b'", "same tree as store[0].path"),
+            ("[listen]\nnames = []", "listen.names: 0 is out of bounds"),
+            ("[listen]\nnames = ['a b']", "listen.names: \"a b\" is neither"),
+            ("[listen]\nhttps = 'nowhere'", "line 2: "),
+            ("log = 'loud'", "line 1: unknown variant `loud`"),
+            ("= =", "line 1: "),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.to_string().contains(says), "{text:?} says {error}");
+            assert!(!error.hint().is_empty() && !error.to_string().contains('\n'), "{text:?}");
+        }
+        assert!(matches!(read(&" ".repeat(FILE_BYTES_MAX + 1)), Err(ConfigError::TooLong)));
+        let nothing = Config::read("", Overrides::default()).unwrap_err();
+        assert!(nothing.to_string().contains("no state folder"));
+    }
+
+    #[test]
+    fn only_a_known_profile_after_the_last_colon_counts() {
+        for (text, path, profile) in [
+            ("/a", "/a", None),
+            ("/a:asterisk", "/a", Some("asterisk")),
+            ("/a:b", "/a:b", None),
+            ("/a:b:obs", "/a:b", Some("obs")),
+            ("/a:obs:b", "/a:obs:b", None),
+            (":obs", ":obs", None),
+            ("/12:30:00", "/12:30:00", None),
+        ] {
+            assert_eq!(split_store(text), (path, profile), "{text}");
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What went wrong, as the caller sees it: RFC 9457 problems with a stable `code` and a `hint`.
+//!
+//! The caller sees the code and one sentence; the log sees the whole chain of sources. Both are
+//! free of paths and names, because the errors below are.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::access::Refused;
+use crate::domain::lifecycle::RecordingState;
+use crate::flow::FlowError;
+
+/// One answer that is not a success.
+#[derive(Debug)]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Stable word that programs may branch on. Never rename one.
+    pub code: &'static str,
+    /// One sentence about this case.
+    pub detail: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    detail: &'a str,
+    hint: &'a str,
+}
+
+impl ApiError {
+    /// An error with its four parts.
+    pub fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self { status, code, detail: detail.into(), hint: hint.into() }
+    }
+
+    /// 400 with what is wrong and what would be right.
+    pub fn bad_request(detail: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", detail, hint)
+    }
+
+    /// 401: nobody, or a token that is unknown, expired or revoked. Does not say which.
+    pub fn unauthenticated() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "a valid bearer token is needed",
+            "send `Authorization: Bearer rst_…`; `recseal tokens create` on the host makes one",
+        )
+    }
+
+    /// 403 with the permission that is missing.
+    pub fn forbidden(refused: Refused) -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            refused.to_string(),
+            "ask for a role that includes it, or run the command as root on the host",
+        )
+    }
+
+    /// 503 because a limit was reached.
+    pub fn busy(code: &'static str, detail: &'static str) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail, "try again in a few seconds")
+    }
+
+    /// 500 for a broken invariant.
+    pub fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the daemon failed to answer",
+            "this is a defect: its log says more",
+        )
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            r#type: format!("urn:recseal:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            hint: &self.hint,
+        };
+        let mut response = (self.status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"recseal\""),
+            );
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        response
+    }
+}
+
+/// The one place where what went wrong inside becomes what is said outside.
+impl From<FlowError> for ApiError {
+    fn from(error: FlowError) -> Self {
+        let detail = error.to_string();
+        let (status, code, hint) = match &error {
+            FlowError::NotFound(_) => {
+                (StatusCode::NOT_FOUND, "not-found", "`recseal recordings` lists the ids")
+            }
+            FlowError::NoSuchStore => {
+                (StatusCode::NOT_FOUND, "no-such-store", "`recseal status` lists the stores")
+            }
+            FlowError::NotOpen { state, .. } => not_open(*state),
+            FlowError::Invalid { .. } => {
+                (StatusCode::BAD_REQUEST, "invalid", "correct the value and try again")
+            }
+            FlowError::Damaged { .. } => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "damaged",
+                "restore the sealed copy from a backup, then run `recseal verify`",
+            ),
+            FlowError::Keys(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "keys-refused",
+                "`recseal doctor` on the host says what the Key Manager lacks",
+            ),
+            FlowError::Catalog(_) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "catalog-failed",
+                "check the disk of the state folder, then the log of the daemon",
+            ),
+            FlowError::Storage { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "storage-failed",
+                "check that the disk of the vault is mounted and has free space",
+            ),
+        };
+        if status.is_server_error() {
+            tracing::error!(code, error = chain(&error), "request failed");
+        }
+        Self::new(status, code, detail, hint)
+    }
+}
+
+fn not_open(state: RecordingState) -> (StatusCode, &'static str, &'static str) {
+    use RecordingState as S;
+    match state {
+        S::Found | S::Settled | S::Sealing => (
+            StatusCode::CONFLICT,
+            "not-sealed-yet",
+            "wait until `recseal recordings show ID` says Available",
+        ),
+        S::Quarantined => (
+            StatusCode::CONFLICT,
+            "quarantined",
+            "`recseal recordings show ID` says why; release it when that is mended",
+        ),
+        S::Erasing | S::Erased => {
+            (StatusCode::GONE, "deleted", "its key was destroyed: nobody can open it any more")
+        }
+        S::Sealed | S::Stored => (
+            StatusCode::CONFLICT,
+            "not-open",
+            "try again; if it stays so, `recseal verify ID` says more",
+        ),
+    }
+}
+
+/// `error` and its sources on one line.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        let hint = "`recseal` itself sends the same request: compare with `src/http`'s routes";
+        match rejection.status() {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-media-type",
+                "the body must be JSON",
+                "send `Content-Type: application/json`",
+            ),
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Self::bad_request(one_line(&rejection.body_text()), hint),
+        }
+    }
+}
+
+impl From<BytesRejection> for ApiError {
+    fn from(rejection: BytesRejection) -> Self {
+        match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => Self::bad_request(one_line(&rejection.body_text()), "send the whole body"),
+        }
+    }
+}
+
+impl From<PathRejection> for ApiError {
+    fn from(rejection: PathRejection) -> Self {
+        Self::bad_request(one_line(&rejection.body_text()), "ids are UUIDs, as the lists show them")
+    }
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::bad_request(one_line(&rejection.body_text()), "correct or leave out the parameter")
+    }
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "too-large",
+        format!("the body is longer than {} bytes", super::BODY_BYTES_MAX),
+        "no request of this interface needs that much",
+    )
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ").chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use uuid::Uuid;
+
+    use crate::domain::RecordingId;
+
+    use super::*;
+
+    /// Codes and statuses are part of the interface. Planted fault: mapping `Erased` to 409
+    /// makes clients try again for ever.
+    #[test]
+    fn inside_errors_have_stable_outsides() {
+        let id = RecordingId(Uuid::nil());
+        let io = || Box::new(io::Error::other("device is gone"));
+        let cases = [
+            (FlowError::NotFound(id), 404, "not-found"),
+            (FlowError::NoSuchStore, 404, "no-such-store"),
+            (FlowError::NotOpen { id, state: RecordingState::Settled }, 409, "not-sealed-yet"),
+            (FlowError::NotOpen { id, state: RecordingState::Quarantined }, 409, "quarantined"),
+            (FlowError::NotOpen { id, state: RecordingState::Erased }, 410, "deleted"),
+            (FlowError::Invalid { what: "name", why: "empty".into() }, 400, "invalid"),
+            (FlowError::Damaged { id, source: io() }, 500, "damaged"),
+            (FlowError::Keys(io()), 503, "keys-refused"),
+            (FlowError::Catalog(io()), 500, "catalog-failed"),
+            (FlowError::Storage { id, source: io() }, 503, "storage-failed"),
+        ];
+        for (error, status, code) in cases {
+            let outside = ApiError::from(error);
+            assert_eq!((outside.status.as_u16(), outside.code), (status, code));
+            assert!(!outside.hint.is_empty());
+            // The cause is for the log.
+            assert!(!outside.detail.contains("device is gone"), "{}", outside.detail);
+            let response = outside.into_response();
+            assert_eq!(response.headers()["content-type"], "application/problem+json");
+            assert_eq!(response.headers().contains_key("retry-after"), status == 503);
+        }
+    }
+
+    #[test]
+    fn a_chain_names_every_cause() {
+        let source = Box::new(io::Error::other("device is gone"));
+        assert_eq!(chain(&FlowError::Catalog(source)), "the catalog failed: device is gone");
+    }
+}

@@ -1,0 +1,244 @@
+//! The listeners: a unix socket, HTTPS, and plain HTTP for health.
+//!
+//! Connections are counted, handshakes and request heads are timed, and a stop lets what runs
+//! finish for [`GRACE`]. Every handshake takes the TLS configuration of its moment, so a renewed
+//! certificate serves the next connection and disturbs none.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use rustix::fs::{FileType, Mode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+
+/// Who is at the other end of a connection. The listener puts it into every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A process of this machine, by the kernel's word.
+    Local {
+        /// Its user id.
+        uid: u32,
+    },
+    /// Somebody who must show a token.
+    Remote,
+}
+
+/// Why a door does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// A daemon answers there.
+    #[error("another daemon answers on the socket of this state folder")]
+    SocketInUse,
+    /// Something that is not a socket has the name.
+    #[error("the name of the socket is taken by something that is not a socket")]
+    NotASocket,
+    /// The kernel refused the socket.
+    #[error("opening the unix socket failed")]
+    Socket(#[source] io::Error),
+    /// The kernel refused the address.
+    #[error("listening on {address} failed")]
+    Address {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A bound unix socket. Its name goes away with it.
+#[derive(Debug)]
+pub struct UnixDoor {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl UnixDoor {
+    /// Binds `path`, mode 0660. A socket that nobody answers on is a leftover and is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`]; an existing name is untouched unless it was such a leftover.
+    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+        if let Ok(stat) = rustix::fs::lstat(path) {
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+                return Err(ListenError::NotASocket);
+            }
+            match BlockingUnixStream::connect(path) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    rustix::fs::unlink(path).map_err(|e| ListenError::Socket(e.into()))?;
+                }
+                Ok(_) => return Err(ListenError::SocketInUse),
+                Err(error) => return Err(ListenError::Socket(error)),
+            }
+        }
+        let listener = UnixListener::bind(path).map_err(ListenError::Socket)?;
+        rustix::fs::chmod(path, Mode::from_raw_mode(0o660))
+            .map_err(|e| ListenError::Socket(e.into()))?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Serves `router` until `stop` becomes true and what runs is finished.
+    pub async fn serve(self, router: Router, stop: watch::Receiver<bool>) {
+        let mut doorman = Doorman::new(stop);
+        while let Some(place) = doorman.place().await {
+            let Some(accepted) = doorman.unless_stopped(self.listener.accept()).await else {
+                break;
+            };
+            let Some((stream, _)) = settled(accepted).await else { continue };
+            let Ok(credentials) = stream.peer_cred() else { continue };
+            let peer = Peer::Local { uid: credentials.uid() };
+            let router = router.clone().layer(Extension(peer));
+            tokio::spawn(converse(stream, router, doorman.graceful.watcher(), place));
+        }
+        doorman.finish().await;
+    }
+}
+
+impl Drop for UnixDoor {
+    fn drop(&mut self) {
+        // The next daemon would find out that nobody answers; this only spares people the sight.
+        let _ = rustix::fs::unlink(&self.path);
+    }
+}
+
+/// Binds a TCP address; port 0 picks a free one, `local_addr` says which.
+pub async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).await.map_err(|source| ListenError::Address { address, source })
+}
+
+/// Serves `router` over TLS with whatever `config` gives at each handshake.
+pub async fn serve_tls(
+    listener: TcpListener,
+    router: Router,
+    config: impl Fn() -> Arc<ServerConfig> + Send,
+    stop: watch::Receiver<bool>,
+) {
+    let router = router.layer(Extension(Peer::Remote));
+    let mut doorman = Doorman::new(stop);
+    while let Some(place) = doorman.place().await {
+        let Some(accepted) = doorman.unless_stopped(listener.accept()).await else { break };
+        let Some((stream, _)) = settled(accepted).await else { continue };
+        let handshake = TlsAcceptor::from(config()).accept(stream);
+        let (router, watcher) = (router.clone(), doorman.graceful.watcher());
+        tokio::spawn(async move {
+            match time::timeout(HANDSHAKE, handshake).await {
+                Ok(Ok(stream)) => converse(stream, router, watcher, place).await,
+                Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                Err(_) => tracing::debug!("TLS handshake took too long"),
+            }
+        });
+    }
+    doorman.finish().await;
+}
+
+/// Serves `router` in clear: health and metrics only.
+pub async fn serve_plain(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
+    let mut doorman = Doorman::new(stop);
+    while let Some(place) = doorman.place().await {
+        let Some(accepted) = doorman.unless_stopped(listener.accept()).await else { break };
+        let Some((stream, _)) = settled(accepted).await else { continue };
+        tokio::spawn(converse(stream, router.clone(), doorman.graceful.watcher(), place));
+    }
+    doorman.finish().await;
+}
+
+/// Counts who is inside and closes up.
+struct Doorman {
+    places: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
+    graceful: GracefulShutdown,
+}
+
+impl Doorman {
+    fn new(stop: watch::Receiver<bool>) -> Self {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        Self { places, stop, graceful: GracefulShutdown::new() }
+    }
+
+    /// Waits for a free place; `None` at the stop.
+    async fn place(&mut self) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(&self.places);
+        self.unless_stopped(places.acquire_owned()).await?.ok()
+    }
+
+    /// The outcome of `work`, or `None` if the stop comes first.
+    async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stopped| *stopped) => None,
+            outcome = work => Some(outcome),
+        }
+    }
+
+    async fn finish(self) {
+        if time::timeout(GRACE, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!("connections were cut off at the end of the grace period");
+        }
+    }
+}
+
+/// An accepted connection. Failing is the caller's fault, or ours for want of descriptors: then a
+/// pause keeps the loop from spinning.
+async fn settled<T>(accepted: io::Result<T>) -> Option<T> {
+    match accepted {
+        Ok(connection) => Some(connection),
+        Err(error) => {
+            tracing::warn!(%error, "accepting a connection failed");
+            time::sleep(ACCEPT_PAUSE).await;
+            None
+        }
+    }
+}
+
+/// Speaks HTTP/1 or HTTP/2 on one connection until it ends.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    watcher: Watcher,
+    _place: OwnedSemaphorePermit,
+) {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(H2_STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX as u32)
+        .keep_alive_interval(HEAD)
+        .keep_alive_timeout(HEAD);
+    let service = TowerToHyperService::new(tower::util::MapRequest::new(
+        router,
+        |request: hyper::Request<hyper::body::Incoming>| -> Request {
+            request.map(axum::body::Body::new)
+        },
+    ));
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(error, "a connection ended badly");
+    }
+}
+
+const CONNECTIONS_MAX: usize = 512;
+const H2_STREAMS_MAX: u32 = 64;
+/// Longest request head.
+const HEAD_BYTES_MAX: usize = 32 << 10;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Time for a request head, and for an idle connection to say something.
+const HEAD: Duration = Duration::from_secs(30);
+/// How long requests may go on after the stop.
+const GRACE: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

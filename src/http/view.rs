@@ -1,0 +1,497 @@
+//! How facts look as JSON. Times are RFC 3339 UTC, sizes bytes, durations milliseconds.
+//!
+//! Names, and the paths of stores, are there only for those who may see them.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::clock::Timestamp;
+use crate::domain::RecordingId;
+use crate::domain::lifecycle::RecordingState;
+use crate::flow;
+use crate::flow::StateGroup;
+
+use super::{Addresses, ApiError};
+
+/// The word people see. `Waiting` is everything from found to being sealed.
+pub fn state_word(group: StateGroup) -> &'static str {
+    match group {
+        StateGroup::Available => "Available",
+        StateGroup::PlannedForDeletion => "Planned for deletion of media files",
+        StateGroup::Deleted => "Deleted",
+        StateGroup::Quarantined => "Quarantined",
+        StateGroup::Waiting => "Waiting",
+    }
+}
+
+/// The group of a word in any case and with any separators, as `--state-is` takes it.
+pub fn parse_state(text: &str) -> Option<StateGroup> {
+    let letters: String =
+        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    match letters.as_str() {
+        "available" => Some(StateGroup::Available),
+        "planned" | "plannedfordeletion" | "plannedfordeletionofmediafiles" => {
+            Some(StateGroup::PlannedForDeletion)
+        }
+        "deleted" => Some(StateGroup::Deleted),
+        "quarantined" => Some(StateGroup::Quarantined),
+        "waiting" => Some(StateGroup::Waiting),
+        _ => None,
+    }
+}
+
+/// A moment as people write it: RFC 3339, or a day, which begins at midnight UTC.
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    let midnight = format!("{text}T00:00:00Z");
+    let moment: jiff::Timestamp = text.parse().or_else(|_| midnight.parse()).ok()?;
+    Some(Timestamp::from_millis(moment.as_millisecond()))
+}
+
+/// The state of a recording as people see it.
+pub(super) fn group_of(state: RecordingState, is_planned: bool) -> StateGroup {
+    use RecordingState as S;
+    match state {
+        S::Found | S::Settled | S::Sealing => StateGroup::Waiting,
+        S::Sealed | S::Stored if is_planned => StateGroup::PlannedForDeletion,
+        S::Sealed | S::Stored => StateGroup::Available,
+        S::Quarantined => StateGroup::Quarantined,
+        S::Erasing => StateGroup::PlannedForDeletion,
+        S::Erased => StateGroup::Deleted,
+    }
+}
+
+/// The cursor after a recording.
+pub(super) fn recording_cursor(id: RecordingId) -> String {
+    format!("r{}", id.0.simple())
+}
+
+/// Reads [`recording_cursor`] back.
+pub(super) fn parse_recording_cursor(text: &str) -> Result<RecordingId, ApiError> {
+    let id = text.strip_prefix('r').and_then(|hex| Uuid::try_parse(hex).ok());
+    id.map(RecordingId).ok_or_else(bad_cursor)
+}
+
+/// The cursor after an audit entry.
+pub(super) fn audit_cursor(seq: u64) -> String {
+    format!("a{seq}")
+}
+
+/// Reads [`audit_cursor`] back.
+pub(super) fn parse_audit_cursor(text: &str) -> Result<u64, ApiError> {
+    text.strip_prefix('a').and_then(|digits| digits.parse().ok()).ok_or_else(bad_cursor)
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::bad_request(
+        "`after` is not a cursor of this list",
+        "take the `next` of the page before, unchanged",
+    )
+}
+
+fn time(moment: Timestamp) -> String {
+    moment.to_string()
+}
+
+/// `GET /api/v1/status`
+#[derive(Serialize)]
+pub(super) struct StatusView {
+    version: &'static str,
+    ready: bool,
+    sealed_keys: bool,
+    started_at: String,
+    recordings: CountsView,
+    erasure: ErasureView,
+    certificate: CertificateView,
+    stores: Vec<StoreView>,
+    warnings: Vec<WarningView>,
+    totals: TotalsView,
+    listen: Option<ListenView>,
+}
+
+#[derive(Serialize)]
+struct CountsView {
+    available: u64,
+    planned_for_deletion: u64,
+    deleted: u64,
+    quarantined: u64,
+    waiting: u64,
+    waiting_bytes: u64,
+}
+
+/// Nothing can be planned for erasure yet, so nothing is pending.
+#[derive(Serialize)]
+struct ErasureView {
+    pending_files: u64,
+    pending_bytes: u64,
+    oldest_pending_seconds: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct CertificateView {
+    not_before: String,
+    not_after: String,
+    names: Vec<String>,
+    sha256: String,
+    source: &'static str,
+}
+
+#[derive(Serialize)]
+struct StoreView {
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    profile: &'static str,
+    layout: &'static str,
+    mode: &'static str,
+    mode_reason: Option<String>,
+    state: &'static str,
+    reason: Option<String>,
+    waiting: u64,
+    sidecars_waiting: u64,
+    hard_links: u64,
+    skipped: u64,
+    last_scan_at: Option<String>,
+    last_scan_ms: Option<u64>,
+    last_scan_files: u64,
+    file_system: String,
+    media: String,
+    promise: &'static str,
+}
+
+#[derive(Serialize)]
+struct WarningView {
+    code: &'static str,
+    message: String,
+    hint: String,
+}
+
+#[derive(Serialize)]
+struct TotalsView {
+    found: u64,
+    found_by_scan: u64,
+    sealed: u64,
+    sealed_bytes: u64,
+    seal_failures: u64,
+    originals_removed: u64,
+    watch_overflows: u64,
+    watches: u64,
+    scans: u64,
+}
+
+#[derive(Serialize)]
+struct ListenView {
+    https: String,
+    health: String,
+}
+
+impl StatusView {
+    pub(super) fn new(
+        status: flow::Status,
+        addresses: Option<&Addresses>,
+        sees_names: bool,
+    ) -> Self {
+        let (counts, totals) = (status.recordings, status.totals);
+        Self {
+            version: status.version,
+            ready: status.ready,
+            sealed_keys: status.sealed_keys,
+            started_at: time(status.started_at),
+            recordings: CountsView {
+                available: counts.available,
+                planned_for_deletion: counts.planned_for_deletion,
+                deleted: counts.deleted,
+                quarantined: counts.quarantined,
+                waiting: counts.waiting,
+                waiting_bytes: counts.waiting_bytes,
+            },
+            erasure: ErasureView {
+                pending_files: 0,
+                pending_bytes: 0,
+                oldest_pending_seconds: None,
+            },
+            certificate: CertificateView {
+                not_before: time(status.certificate.not_before),
+                not_after: time(status.certificate.not_after),
+                names: status.certificate.names,
+                sha256: status.certificate.sha256,
+                source: status.certificate.source,
+            },
+            stores: status.stores.into_iter().map(|s| StoreView::new(s, sees_names)).collect(),
+            warnings: status
+                .warnings
+                .into_iter()
+                .map(|w| WarningView { code: w.code, message: w.message, hint: w.hint })
+                .collect(),
+            totals: TotalsView {
+                found: totals.found,
+                found_by_scan: totals.found_by_scan,
+                sealed: totals.sealed,
+                sealed_bytes: totals.sealed_bytes,
+                seal_failures: totals.seal_failures,
+                originals_removed: totals.originals_removed,
+                watch_overflows: totals.watch_overflows,
+                watches: totals.watches,
+                scans: totals.scans,
+            },
+            listen: addresses.map(|bound| ListenView {
+                https: bound.https.to_string(),
+                health: bound.health.to_string(),
+            }),
+        }
+    }
+}
+
+impl StoreView {
+    fn new(store: flow::StoreStatus, sees_names: bool) -> Self {
+        Self {
+            id: store.id.map(|id| id.to_string()),
+            path: sees_names.then(|| store.path.to_string_lossy().into_owned()),
+            profile: store.profile,
+            layout: store.layout,
+            mode: store.mode,
+            mode_reason: store.mode_reason,
+            state: store.state,
+            reason: store.reason,
+            waiting: store.waiting,
+            sidecars_waiting: store.sidecars_waiting,
+            hard_links: store.hard_links,
+            skipped: store.skipped,
+            last_scan_at: store.last_scan_at.map(time),
+            last_scan_ms: store.last_scan.map(|d| d.as_millis().try_into().unwrap_or(u64::MAX)),
+            last_scan_files: store.last_scan_files,
+            file_system: store.file_system,
+            media: store.media,
+            promise: store.promise,
+        }
+    }
+}
+
+/// One recording of `GET /api/v1/recordings`.
+#[derive(Serialize)]
+pub(super) struct RecordingView {
+    id: String,
+    conversation_id: Option<String>,
+    /// The store's path for those who may see names, its id for others.
+    store: String,
+    store_id: String,
+    state: &'static str,
+    quarantine_reason: Option<String>,
+    media: MediaView,
+    size_bytes: u64,
+    found_at: String,
+    sealed_at: Option<String>,
+    sidecars: usize,
+    original: Option<OriginalView>,
+    copies: Vec<CopyView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_path: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MediaView {
+    container: Option<String>,
+    codec: Option<String>,
+    duration_ms: Option<u64>,
+    channels: Option<u16>,
+    sample_rate_hz: Option<u32>,
+    width: Option<u32>,
+    height: Option<u32>,
+    damage: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct OriginalView {
+    overwrite: &'static str,
+    file_system: String,
+    media: String,
+    overwritten_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct CopyView {
+    kind: &'static str,
+    sealed_bytes: u64,
+    plain_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+}
+
+impl RecordingView {
+    pub(super) fn new(detail: flow::RecordingDetail, sees_names: bool) -> Self {
+        let recording = detail.recording;
+        let group = group_of(recording.state, detail.planned_for_deletion);
+        let shown = |bytes: &[u8]| sees_names.then(|| String::from_utf8_lossy(bytes).into_owned());
+        let store_id = recording.store.to_string();
+        let media = recording.media.unwrap_or_default();
+        Self {
+            id: recording.id.to_string(),
+            conversation_id: recording.conversation.map(|id| id.to_string()),
+            store: match detail.store_path {
+                Some(path) if sees_names => path.to_string_lossy().into_owned(),
+                _ => store_id.clone(),
+            },
+            store_id,
+            state: state_word(group),
+            quarantine_reason: recording.quarantine,
+            media: MediaView {
+                container: Some(media.container).filter(|name| !name.is_empty()),
+                codec: media.codec,
+                duration_ms: media.duration_ms,
+                channels: media.channels,
+                sample_rate_hz: media.sample_rate_hz,
+                width: media.width,
+                height: media.height,
+                damage: media.damage.map(|damage| damage.as_str()),
+            },
+            size_bytes: recording.fingerprint.size_bytes,
+            found_at: time(recording.found_at),
+            sealed_at: recording.sealed_at.map(time),
+            sidecars: detail.sidecars,
+            original: recording.original.map(|evidence| OriginalView {
+                overwrite: evidence.overwrite.as_str(),
+                file_system: evidence.file_system,
+                media: evidence.media,
+                overwritten_bytes: evidence.overwritten_bytes,
+            }),
+            copies: detail
+                .copies
+                .iter()
+                .map(|copy| CopyView {
+                    kind: copy.kind.as_str(),
+                    sealed_bytes: copy.sealed_bytes,
+                    plain_bytes: copy.plain_bytes,
+                    path: shown(copy.path.expose_bytes()),
+                })
+                .collect(),
+            original_name: shown(recording.path.expose_name()),
+            original_path: shown(recording.path.expose_bytes()),
+        }
+    }
+}
+
+/// One page of a list. `next` goes back in as `after`.
+#[derive(Serialize)]
+pub(super) struct Page<T> {
+    pub(super) items: Vec<T>,
+    pub(super) next: Option<String>,
+}
+
+/// The answer to a verification.
+#[derive(Serialize)]
+pub(super) struct VerifiedView {
+    recording: String,
+    verified: bool,
+    files: u64,
+    plain_bytes: u64,
+}
+
+impl From<flow::Verified> for VerifiedView {
+    fn from(verified: flow::Verified) -> Self {
+        Self {
+            recording: verified.recording.to_string(),
+            verified: true,
+            files: verified.files,
+            plain_bytes: verified.plain_bytes,
+        }
+    }
+}
+
+/// One audit entry.
+#[derive(Serialize)]
+pub(super) struct AuditEntryView {
+    seq: u64,
+    at: String,
+    name: String,
+    user: String,
+    authenticated_by: String,
+    activity: String,
+    result: String,
+    detail: String,
+    recording: Option<String>,
+    hash: String,
+}
+
+impl From<flow::AuditView> for AuditEntryView {
+    fn from(entry: flow::AuditView) -> Self {
+        Self {
+            seq: entry.seq,
+            at: time(entry.at),
+            name: entry.name,
+            user: entry.user,
+            authenticated_by: entry.authenticated_by,
+            activity: entry.activity,
+            result: entry.result,
+            detail: entry.detail,
+            recording: entry.recording.map(|id| id.to_string()),
+            hash: entry.hash,
+        }
+    }
+}
+
+/// One token, without what proves it.
+#[derive(Serialize)]
+pub(super) struct TokenView {
+    id: String,
+    name: String,
+    role: String,
+    created_at: String,
+    expires_at: Option<String>,
+    revoked: bool,
+}
+
+impl From<flow::TokenView> for TokenView {
+    fn from(token: flow::TokenView) -> Self {
+        Self {
+            id: token.id,
+            name: token.name,
+            role: token.role,
+            created_at: time(token.created_at),
+            expires_at: token.expires_at.map(time),
+            revoked: token.revoked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_has_a_word_that_reads_back() {
+        for state in RecordingState::ALL {
+            for is_planned in [false, true] {
+                let word = state_word(group_of(state, is_planned));
+                assert_eq!(parse_state(word).map(state_word), Some(word));
+            }
+        }
+        for spelling in ["planned_for_deletion", "PLANNED-FOR-DELETION", "planned for deletion"] {
+            assert_eq!(parse_state(spelling), Some(StateGroup::PlannedForDeletion), "{spelling}");
+        }
+        assert_eq!(parse_state("sealed"), None);
+        // Planted fault: a planned recording shown as Available.
+        assert_eq!(group_of(RecordingState::Stored, true), StateGroup::PlannedForDeletion);
+    }
+
+    #[test]
+    fn cursors_read_back_and_do_not_mix() {
+        let id = RecordingId::new();
+        assert_eq!(parse_recording_cursor(&recording_cursor(id)).unwrap(), id);
+        assert_eq!(parse_audit_cursor(&audit_cursor(u64::MAX)).unwrap(), u64::MAX);
+        for bad in ["", "r", "a", "a-1", "rxyz", &audit_cursor(5), &format!("r{id}x")] {
+            assert!(parse_recording_cursor(bad).is_err(), "{bad}");
+        }
+        assert!(parse_audit_cursor(&recording_cursor(id)).is_err());
+    }
+
+    #[test]
+    fn times_as_people_write_them() {
+        let read = |text| parse_time(text).map(|t| t.to_string());
+        assert_eq!(read("2026-11-23").as_deref(), Some("2026-11-23T00:00:00.000Z"));
+        assert_eq!(read("2026-11-23T10:00:00+02:00").as_deref(), Some("2026-11-23T08:00:00.000Z"));
+        for bad in ["", "yesterday", "2026-13-01", "10:00"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

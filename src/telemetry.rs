@@ -1,0 +1,242 @@
+//! Logs and metrics. Neither carries a path, a name, a number or anything else about people.
+//!
+//! Logs go to the journal when systemd connected us to it, as lines for people on a terminal, as
+//! JSON otherwise. Metrics are drawn from one [`Status`] at the moment of asking, so they cannot
+//! disagree with what `recseal status` says.
+
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::flow::Status;
+
+/// Where log lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// The systemd journal, with fields.
+    Journal,
+    /// Lines for people.
+    Terminal,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts logging from `level` on. A second call in one process changes nothing.
+///
+/// An unreachable journal falls back to JSON on stderr: logging never stops the daemon.
+pub fn start(level: LevelFilter) {
+    #[expect(clippy::disallowed_methods, reason = "set by systemd, not by a person")]
+    let journal_stream = std::env::var("JOURNAL_STREAM").ok();
+    let stderr = std::io::stderr();
+    let stream_id = rustix::fs::fstat(stderr.as_fd())
+        .map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino))
+        .unwrap_or_default();
+    let registry = tracing_subscriber::registry().with(level);
+    let lines = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // Failing means that a subscriber is set already, which is what we want.
+    let _ = match choose(journal_stream.as_deref(), &stream_id, stderr.is_terminal()) {
+        LogTarget::Terminal => registry.with(lines().with_target(false)).try_init(),
+        LogTarget::Json => registry.with(lines().json()).try_init(),
+        LogTarget::Journal => match tracing_journald::layer() {
+            Ok(journal) => registry.with(journal).try_init(),
+            Err(_) => registry.with(lines().json()).try_init(),
+        },
+    };
+}
+
+/// systemd names the journal's stream in `JOURNAL_STREAM`; it is ours only if stderr is still
+/// that stream and not a file that somebody redirected it to.
+fn choose(journal_stream: Option<&str>, stderr_id: &str, is_terminal: bool) -> LogTarget {
+    match journal_stream {
+        Some(stream) if stream == stderr_id => LogTarget::Journal,
+        _ if is_terminal => LogTarget::Terminal,
+        _ => LogTarget::Json,
+    }
+}
+
+/// What is counted by the doors themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+}
+
+/// A route is a pattern of the router, never a path somebody asked for: its number is bounded.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    status: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLabel {
+    by: &'static str,
+}
+
+impl Metrics {
+    /// Counts one answered request. `route` is the pattern, `unmatched` where there is none.
+    pub fn count_request(&self, route: &str, status: u16) {
+        let labels = RequestLabels { route: route.to_owned(), status: status.into() };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// Everything in OpenMetrics text form.
+    pub fn render(&self, status: &Status) -> String {
+        let mut registry = Registry::with_prefix("recseal");
+        let version = [("version", status.version)];
+        registry.register("build", "What is running", Info::new(version));
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        recordings(&mut registry, status);
+        let totals = &status.totals;
+        for (name, help, value) in [
+            ("sealed", "Recordings sealed since start", totals.sealed),
+            ("sealed_bytes", "Bytes of media sealed since start", totals.sealed_bytes),
+            ("seal_failures", "Sealing attempts that failed since start", totals.seal_failures),
+            ("originals_removed", "Originals destroyed since start", totals.originals_removed),
+            ("watch_overflows", "Event queues that overflowed", totals.watch_overflows),
+            ("scans", "Full scans of a store since start", totals.scans),
+        ] {
+            let counter: Counter = Counter::default();
+            counter.inc_by(value);
+            registry.register(name, help, counter);
+        }
+        let stores_lost = status.stores.iter().filter(|store| store.state == "lost").count();
+        for (name, help, value) in [
+            ("watch_watches", "Folders watched by events", gauged(totals.watches)),
+            ("stores", "Watched trees", gauged(status.stores.len() as u64)),
+            ("stores_lost", "Watched trees that cannot be read", gauged(stores_lost as u64)),
+            ("ready", "1 once everything works", i64::from(status.ready)),
+            ("key_sealed", "1 while the keys are not open", i64::from(status.sealed_keys)),
+            ("warnings", "Warnings shown by status", gauged(status.warnings.len() as u64)),
+            (
+                "tls_not_after_seconds",
+                "When the certificate ends, seconds since 1970",
+                status.certificate.not_after.as_millis() / 1_000,
+            ),
+            (
+                "started_seconds",
+                "When the daemon started, seconds since 1970",
+                status.started_at.as_millis() / 1_000,
+            ),
+        ] {
+            let gauge: Gauge = Gauge::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        }
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("writing to a string cannot fail");
+        text
+    }
+}
+
+fn recordings(registry: &mut Registry, status: &Status) {
+    let files = Family::<StateLabel, Gauge>::default();
+    let counts = &status.recordings;
+    for (state, count) in [
+        ("available", counts.available),
+        ("planned_for_deletion", counts.planned_for_deletion),
+        ("deleted", counts.deleted),
+        ("quarantined", counts.quarantined),
+        ("waiting", counts.waiting),
+    ] {
+        files.get_or_create(&StateLabel { state }).set(gauged(count));
+    }
+    registry.register("files", "Recordings by what people see of their state", files);
+    let waiting: Gauge = Gauge::default();
+    waiting.set(gauged(counts.waiting_bytes));
+    registry.register("waiting_bytes", "Bytes of media still to be sealed", waiting);
+
+    let found = Family::<ByLabel, Counter>::default();
+    let by_scan = status.totals.found_by_scan;
+    let by_event = status.totals.found.saturating_sub(by_scan);
+    found.get_or_create(&ByLabel { by: "event" }).inc_by(by_event);
+    found.get_or_create(&ByLabel { by: "scan" }).inc_by(by_scan);
+    registry.register("files_found", "Files found since start", found);
+}
+
+fn gauged(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+/// What `/metrics` is served as.
+pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use crate::clock::Timestamp;
+    use crate::flow::{CertificateStatus, Counts, Totals};
+
+    use super::*;
+
+    /// Planted fault: choosing the journal whenever `JOURNAL_STREAM` is set loses the lines of
+    /// `recseal serve 2> file` inside a unit.
+    #[test]
+    fn the_journal_only_if_stderr_is_it() {
+        for (stream, stderr, terminal, target) in [
+            (Some("1:2"), "1:2", false, LogTarget::Journal),
+            (Some("1:2"), "1:3", false, LogTarget::Json),
+            (Some("1:2"), "1:3", true, LogTarget::Terminal),
+            (None, "1:2", true, LogTarget::Terminal),
+            (None, "1:2", false, LogTarget::Json),
+        ] {
+            assert_eq!(choose(stream, stderr, terminal), target);
+        }
+    }
+
+    #[test]
+    fn metrics_have_their_names() {
+        let metrics = Metrics::default();
+        metrics.count_request("/api/v1/recordings/{id}", 404);
+        metrics.count_request("/api/v1/recordings/{id}", 404);
+        let start = Timestamp::from_millis(1_000);
+        let status = Status {
+            version: "0.1.0",
+            ready: true,
+            sealed_keys: false,
+            recordings: Counts { available: 3, waiting: 2, waiting_bytes: 9, ..Counts::default() },
+            certificate: CertificateStatus {
+                not_before: start,
+                not_after: Timestamp::from_millis(2_000_000),
+                names: vec![],
+                sha256: String::new(),
+                source: "self-signed",
+            },
+            stores: vec![],
+            warnings: vec![],
+            checks: vec![],
+            started_at: start,
+            totals: Totals { found: 7, found_by_scan: 5, sealed_bytes: 11, ..Totals::default() },
+        };
+        let text = metrics.render(&status);
+        for line in [
+            "recseal_build_info{version=\"0.1.0\"} 1",
+            "recseal_files{state=\"available\"} 3",
+            "recseal_files{state=\"quarantined\"} 0",
+            "recseal_files_found_total{by=\"event\"} 2",
+            "recseal_files_found_total{by=\"scan\"} 5",
+            "recseal_sealed_bytes_total 11",
+            "recseal_seal_failures_total 0",
+            "recseal_watch_overflows_total 0",
+            "recseal_tls_not_after_seconds 2000",
+            "recseal_waiting_bytes 9",
+            "recseal_http_requests_total{route=\"/api/v1/recordings/{id}\",status=\"404\"} 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
