@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::domain::RecordingId;
 
 use super::args::{Global, Keys, Open, Out, RecordingVerb, Recordings, Tokens, Verify};
-use super::failure::{Failure, exit};
+use super::failure::Failure;
 use super::offline::{self, KeySource};
 use super::output::{self, Sink};
 use super::remote::{Remote, segment, target};
@@ -304,25 +304,13 @@ pub(super) fn done(global: &Global, path: &Path) -> Result<(), Failure> {
     let path = absolute(path)?;
     // Only the folder can be resolved: the file may be sealed and gone already.
     let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
-    let status = remote.get("/api/v1/status")?;
-    let stores = status["stores"].as_array().cloned().unwrap_or_default();
-    let is_inside = stores.iter().any(|store| {
-        let root = Path::new(word(store, "/path"));
-        let is_below = |path: &Path| !root.as_os_str().is_empty() && path.starts_with(root);
-        is_below(&path)
-            || folder.as_deref().is_some_and(|folder| {
-                is_below(folder) || root.canonicalize().is_ok_and(|root| folder.starts_with(root))
-            })
-    });
-    if !is_inside {
-        return Err(Failure::new(
-            exit::NOT_FOUND,
-            "this file lies in no watched store",
-            "`recseal status` lists the stores; add one with `recseal serve --store PATH`",
-        ));
-    }
-    let answer = remote.send(Method::POST, &target("/api/v1/scan", &[]), None)?;
-    say(global, &answer, "the daemon looks at it now\n")
+    let real = match folder.zip(path.file_name()) {
+        Some((folder, name)) => folder.join(name),
+        None => path,
+    };
+    let body = json!({ "path": real });
+    let answer = remote.send(Method::POST, &target("/api/v1/done", &[]), Some(&body))?;
+    say(global, &answer, "noted: it is sealed without waiting for it to settle\n")
 }
 
 /// The answer as JSON, or the words for people.

@@ -78,7 +78,7 @@ impl Engine {
     pub fn checkpoint_audit(&self, now: Timestamp) -> Result<(), FlowError> {
         self.catalog.write(|tx| {
             tx.checkpoint(now, |message| {
-                let signature = self.keys.sign(AUDIT_CONTEXT, message);
+                let signature = self.keys.sign(CHECKPOINT_CONTEXT, message);
                 CheckpointSignature { key_id: signature.key_id, bytes: signature.bytes }
             })
         })?;
@@ -142,20 +142,24 @@ impl Engine {
         Ok(self.catalog.read(|tx| tx.tokens())?)
     }
 
-    /// Revokes a token; false if there is no such valid one.
+    /// Revokes a token.
     ///
     /// # Errors
     ///
-    /// [`FlowError::Catalog`].
+    /// [`FlowError::Invalid`] if there is no such valid one.
     pub fn revoke_token(
         &self,
         grant: &Grant<access::ManageTokens>,
         id: Uuid,
         now: Timestamp,
-    ) -> Result<bool, FlowError> {
+    ) -> Result<(), FlowError> {
         let entry =
             AuditEntry::new(now, actor(grant.principal()), Activity::TokenRevoked).on_object(id);
-        Ok(self.catalog.write(|tx| tx.revoke_token(id, &entry))?)
+        if self.catalog.write(|tx| tx.revoke_token(id, &entry))? {
+            return Ok(());
+        }
+        let why = "there is no such token, or it was revoked before".to_owned();
+        Err(FlowError::Invalid { what: "revoking this token", why })
     }
 
     /// Who holds this token; `None` for an unknown, expired or revoked one.
@@ -172,14 +176,19 @@ impl Engine {
         }))
     }
 
+    /// The public signing keys as text, for `audit verify`.
+    pub fn public_keys(&self) -> String {
+        keymanager::public_keys_to_pem(&self.keys.public_signing_keys())
+    }
+
     /// A recorder's word that it is done with the file at `path`: no settling is waited for. The
     /// place to look is returned: which store, and which folder of it.
     ///
     /// # Errors
     ///
     /// [`FlowError::NoSuchStore`] if the path lies in none.
-    pub fn tell_done(&self, path: &Path) -> Result<(usize, Option<StorePath>), FlowError> {
-        for (index, slot) in self.stores.iter().enumerate() {
+    pub fn tell_done(&self, path: &Path) -> Result<(StoreId, Option<StorePath>), FlowError> {
+        for slot in &self.stores {
             let Some(opened) = slot.opened() else { continue };
             let inside = [slot.spec().path.as_path(), opened.store.expose_root()]
                 .into_iter()
@@ -191,7 +200,7 @@ impl Engine {
                 if told.len() < TOLD_MAX {
                     told.insert((opened.store.id(), inside));
                 }
-                return Ok((index, folder));
+                return Ok((opened.store.id(), folder));
             }
         }
         Err(FlowError::NoSuchStore)
@@ -211,7 +220,7 @@ impl Engine {
 }
 
 /// What audit checkpoints are signed as.
-pub const AUDIT_CONTEXT: &str = "recseal-audit";
+pub const CHECKPOINT_CONTEXT: &str = "recseal-audit";
 const TOKEN_NAME_BYTES_MAX: usize = 100;
 /// More hints than this are not kept: their files settle in their own time.
 const TOLD_MAX: usize = 10_000;

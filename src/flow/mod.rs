@@ -39,13 +39,12 @@ use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::domain::lifecycle::RecordingState;
 use crate::vault::{LocalVault, VaultError};
 
-pub use crate::catalog::MediaState;
 pub use desk::{
     PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified,
 };
 pub use discover::{Discovered, Places};
 pub use ingest::Ingested;
-pub use ledger::{AUDIT_CONTEXT, AuditFilter};
+pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
 
@@ -142,6 +141,11 @@ impl Engine {
                 self.note_daemon(Activity::CertificateRenewed, now)
             }
         }
+    }
+
+    /// True if the catalog answers: proof of life for a watchdog.
+    pub fn is_answering(&self) -> bool {
+        self.catalog.read(|tx| tx.counts()).is_ok()
     }
 
     /// Notes how the watcher is doing, for status and metrics.

@@ -146,7 +146,7 @@ impl From<FlowError> for ApiError {
                 "catalog-failed",
                 "check the disk of the state folder, then the log of the daemon",
             ),
-            FlowError::Storage { .. } => (
+            FlowError::Vault { .. } | FlowError::Sidecar { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "storage-failed",
                 "check that the disk of the vault is mounted and has free space",

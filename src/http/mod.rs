@@ -41,6 +41,7 @@ use tokio::sync::Semaphore;
 use crate::access::Permission;
 use crate::clock::{Clock, Timestamp};
 use crate::daemon::pool::WorkPool;
+use crate::daemon::watch::Bell;
 use crate::flow::Engine;
 use crate::telemetry::Metrics;
 
@@ -54,6 +55,8 @@ pub struct Services {
     engine: Arc<Engine>,
     pool: WorkPool,
     clock: Clock,
+    /// Rung by those who want a look at the stores now.
+    bell: Arc<Bell>,
     metrics: Metrics,
     daemon_uid: u32,
     addresses: Arc<OnceLock<Addresses>>,
@@ -74,11 +77,18 @@ pub struct Addresses {
 
 impl Services {
     /// Puts the doors' needs together. `daemon_uid` is the user trusted on the socket besides root.
-    pub fn new(engine: Arc<Engine>, pool: WorkPool, clock: Clock, daemon_uid: u32) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        pool: WorkPool,
+        clock: Clock,
+        bell: Arc<Bell>,
+        daemon_uid: u32,
+    ) -> Self {
         Self {
             engine,
             pool,
             clock,
+            bell,
             metrics: Metrics::default(),
             daemon_uid,
             addresses: Arc::default(),
@@ -136,6 +146,7 @@ pub const ROUTES: &[Route] = {
     &[
         route("GET", "/api/v1/status", Some(P::StatusView), Quick, || get(system::status)),
         route("POST", "/api/v1/scan", Some(P::RecordingManage), Quick, || post(system::scan)),
+        route("POST", "/api/v1/done", Some(P::RecordingManage), Quick, || post(system::done)),
         route("GET", "/api/v1/recordings", Some(P::RecordingList), Quick, || get(recordings::list)),
         route("GET", "/api/v1/recordings/{id}", Some(P::RecordingList), Quick, || {
             get(recordings::show)
@@ -236,6 +247,7 @@ mod tests {
             // manager, analyst, admin, ops, auditor, nobody
             ("GET /api/v1/status", "x x x x x ."),
             ("POST /api/v1/scan", ". . x . . ."),
+            ("POST /api/v1/done", ". . x . . ."),
             ("GET /api/v1/recordings", "x x x . x ."),
             ("GET /api/v1/recordings/{id}", "x x x . x ."),
             ("GET /api/v1/recordings/{id}/media", "x x . . . ."),

@@ -33,8 +33,25 @@ pub(super) async fn scan(
     State(services): State<Services>,
     _grant: Grant<ManageRecordings>,
 ) -> (StatusCode, Json<Value>) {
-    services.run(|engine, _| engine.look_now()).await;
+    services.bell.ring();
     (StatusCode::ACCEPTED, Json(json!({ "scan": "requested" })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Done {
+    path: std::path::PathBuf,
+}
+
+/// `POST /api/v1/done`: a recorder's word that it is done with a file.
+pub(super) async fn done(
+    State(services): State<Services>,
+    _grant: Grant<ManageRecordings>,
+    Body(done): Body<Done>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let (store, folder) = services.run(move |engine, _| engine.tell_done(&done.path)).await?;
+    services.bell.ring_folder(store, folder);
+    Ok((StatusCode::ACCEPTED, Json(json!({ "done": "noted" }))))
 }
 
 #[derive(Deserialize)]
@@ -138,7 +155,15 @@ pub(super) async fn revoke_token(
     path: Result<Path<String>, axum::extract::rejection::PathRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Path(id) = path?;
-    services.run(move |engine, now| engine.revoke_token(&grant, &id, now)).await?;
+    let id = id.parse().map_err(|_| {
+        ApiError::new(
+            StatusCode::NOT_FOUND,
+            "no-such-token",
+            "there is no such token",
+            "list them with `recseal tokens list`",
+        )
+    })?;
+    services.run(move |engine, now| engine.revoke_token(&grant, id, now)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -150,7 +175,7 @@ pub(super) async fn public_keys(State(services): State<Services>) -> Response {
 
 /// `GET /api/v1/certificate`: the chain that HTTPS serves, as PEM.
 pub(super) async fn certificate(State(services): State<Services>) -> Response {
-    let pem = services.run(|engine, _| engine.certificate_pem()).await;
+    let pem = services.run(|engine, _| engine.keys().tls().chain_pem()).await;
     ([(header::CONTENT_TYPE, "application/x-pem-file")], pem).into_response()
 }
 

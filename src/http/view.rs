@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 use crate::flow;
-use crate::flow::StateGroup;
+use crate::catalog::{MediaState as StateGroup, TokenRow};
+use crate::compliance::audit::ChainedEntry;
 
 use super::{Addresses, ApiError};
 
@@ -413,19 +414,20 @@ pub(super) struct AuditEntryView {
     hash: String,
 }
 
-impl From<flow::AuditView> for AuditEntryView {
-    fn from(entry: flow::AuditView) -> Self {
+impl From<ChainedEntry> for AuditEntryView {
+    fn from(chained: ChainedEntry) -> Self {
+        let entry = &chained.entry;
         Self {
-            seq: entry.seq,
-            at: time(entry.at),
-            name: entry.name,
-            user: entry.user,
-            authenticated_by: entry.authenticated_by,
-            activity: entry.activity,
-            result: entry.result,
-            detail: entry.detail,
-            recording: entry.recording.map(|id| id.to_string()),
-            hash: entry.hash,
+            seq: chained.seq,
+            at: time(entry.at()),
+            name: entry.actor().name().to_owned(),
+            user: entry.actor().user().to_owned(),
+            authenticated_by: entry.actor().how().as_str().to_owned(),
+            activity: entry.activity().as_str().to_owned(),
+            result: entry.outcome().as_str().to_owned(),
+            detail: entry.detail().to_owned(),
+            recording: entry.recording().map(|id| id.to_string()),
+            hash: chained.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
 }
@@ -441,15 +443,15 @@ pub(super) struct TokenView {
     revoked: bool,
 }
 
-impl From<flow::TokenView> for TokenView {
-    fn from(token: flow::TokenView) -> Self {
+impl From<TokenRow> for TokenView {
+    fn from(token: TokenRow) -> Self {
         Self {
-            id: token.id,
+            id: token.id.to_string(),
             name: token.name,
             role: token.role,
             created_at: time(token.created_at),
             expires_at: token.expires_at.map(time),
-            revoked: token.revoked,
+            revoked: token.revoked_at.is_some(),
         }
     }
 }

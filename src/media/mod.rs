@@ -220,3 +220,4 @@ const SIGNED_EXTENSIONS: &[&str] = &[
 
 #[cfg(test)]
 mod tests;
+

@@ -1,0 +1,286 @@
+//! The one place that builds the parts and hands them to each other.
+//!
+//! Order matters twice. Starting: keys before catalog before stores before doors, so that nobody
+//! is let in before there is something to answer with. Stopping: tasks end their activation while
+//! the doors finish what they serve; then the trail is signed and closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keymanager::{KeyError, KeyManager, Unlock};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::catalog::{Catalog, CatalogError};
+use crate::clock::Clock;
+use crate::compliance::audit::Activity;
+use crate::config;
+use crate::config::{Config, Poll, StoreConfig};
+use crate::daemon::Daemon;
+use crate::daemon::pool::WorkPool;
+use crate::daemon::task::Heartbeat;
+use crate::daemon::watch::Bell;
+use crate::flow::{Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::http;
+use crate::http::listen::{self, ListenError, UnixDoor};
+use crate::http::{Addresses, Services};
+use crate::intake::profile::{Profile, UnknownProfile};
+use crate::intake::{PollChoice, StoreSettings};
+use crate::vault;
+use crate::vault::{LocalVault, VaultError};
+
+/// Why the program does not start. Nothing that existed was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A folder of our own cannot be made.
+    #[error("making the folder for {what}")]
+    Folder {
+        /// What it is for.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The keys do not open.
+    #[error("opening the keys")]
+    Keys(#[from] KeyError),
+    /// The catalog does not open.
+    #[error("opening the catalog")]
+    Catalog(#[from] CatalogError),
+    /// The vault does not open.
+    #[error("opening the vault")]
+    Vault(#[from] VaultError),
+    /// A store names a recorder that is not known.
+    #[error("a store's profile")]
+    Profile(#[from] UnknownProfile),
+    /// The engine does not come together.
+    #[error("starting")]
+    Flow(#[from] FlowError),
+    /// A door does not open.
+    #[error("opening a door")]
+    Listen(#[from] ListenError),
+    /// No runtime, no signals.
+    #[error("starting the runtime")]
+    Runtime(#[source] io::Error),
+}
+
+/// What [`prepare`] found or made.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// False if the state folder was complete already.
+    pub created: bool,
+    /// SHA-256 of the certificate, hex.
+    pub certificate_sha256: String,
+}
+
+/// Makes the state folder complete without starting anything: keys, certificate, catalog, vault.
+///
+/// # Errors
+///
+/// [`AppError`]; what was made so far stays and is used by the next call.
+pub fn prepare(config: &Config, clock: &Clock) -> Result<Prepared, AppError> {
+    let (_, keys, created) = open_state(config, clock)?;
+    Ok(Prepared { created, certificate_sha256: keys.tls().facts().sha256 })
+}
+
+/// Runs the daemon until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// [`AppError`] if it does not come up. Once it is up it ends well.
+pub fn serve(config: Config) -> Result<(), AppError> {
+    let clock = Clock::System;
+    let engine = Arc::new(build(&config, &clock)?);
+    engine.note_daemon(Activity::DaemonStarted, clock.now())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(DOOR_THREADS)
+        .enable_all()
+        .build()
+        .map_err(AppError::Runtime)?;
+    let outcome = runtime.block_on(run(Arc::clone(&engine), &config, clock.clone()));
+    finish(runtime, &engine, &clock);
+    outcome
+}
+
+/// Everything but the doors.
+fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
+    let (catalog, keys, created) = open_state(config, clock)?;
+    if created {
+        let sha256 = keys.tls().facts().sha256;
+        tracing::info!(certificate_sha256 = sha256, "made keys, certificate and catalog");
+    }
+    let vault = LocalVault::open(&config.vault, vault::Layout::Own, config.reserve_bytes)?;
+    let stores = config.stores.iter().map(spec_of).collect::<Result<_, _>>()?;
+    Ok(Engine::new(Parts {
+        catalog,
+        keys,
+        vault,
+        state: config.state.clone(),
+        vault_path: config.vault.clone(),
+        reserve_bytes: config.reserve_bytes,
+        stores,
+        workers: config.workers,
+        batch: config.batch,
+        started_at: clock.now(),
+    })?)
+}
+
+fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bool), AppError> {
+    make_folder(&config.state, "state")?;
+    make_folder(&config.vault, "the vault")?;
+    let folder = config::keys_in(&config.state);
+    let created = !KeyManager::exists(&folder);
+    let now_ms = clock.now().as_millis();
+    let keys = if created {
+        KeyManager::create(&folder, &config.names, now_ms)?
+    } else {
+        KeyManager::open(&folder, &Unlock::File)?
+    };
+    // A renewal that fails leaves the old certificate serving; housekeeping tries again.
+    if let Err(error) = keys.ensure_certificate(now_ms) {
+        tracing::error!(%error, "the certificate was not renewed");
+    }
+    let catalog = Catalog::open(&config::catalog_in(&config.state))?;
+    Ok((catalog, keys, created))
+}
+
+/// Makes a folder of our own, 0700, if it is missing. One that exists keeps its mode.
+fn make_folder(path: &Path, what: &'static str) -> Result<(), AppError> {
+    let failed = |source| AppError::Folder { what, source };
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let mode = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(path, mode).map_err(failed)
+}
+
+fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
+    let layout = match store.layout {
+        config::Layout::Vault => Layout::Vault,
+        config::Layout::Beside => Layout::Beside,
+    };
+    let poll = match store.poll {
+        Poll::Auto => PollChoice::Auto,
+        Poll::Always => PollChoice::Always,
+        Poll::Never => PollChoice::Never,
+    };
+    let settings = StoreSettings {
+        settle: Some(store.settle),
+        poll,
+        poll_settle: store.poll_settle,
+        empty_wait: store.empty_wait,
+        unfinished_wait: store.unfinished_wait,
+        pair_within: store.pair_within,
+        ..StoreSettings::default()
+    };
+    let profile = Profile::named(&store.profile)?;
+    let overwrite = store.overwrite;
+    Ok(StoreSpec { path: store.path.clone(), profile, layout, settings, overwrite })
+}
+
+/// Opens the doors, starts the tasks, says so, and waits for the end.
+async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), AppError> {
+    let (stop, stopped) = watch::channel(false);
+    let bell = Arc::new(Bell::default());
+    let daemon_uid = rustix::process::geteuid().as_raw();
+    let doors_pool = WorkPool::new(DOOR_JOBS);
+    let services = Services::new(
+        Arc::clone(&engine),
+        doors_pool.clone(),
+        clock.clone(),
+        Arc::clone(&bell),
+        daemon_uid,
+    );
+    let unix = UnixDoor::bind(&config::socket_in(&config.state))?;
+    let https = listen::bind_tcp(config.https).await?;
+    let health = listen::bind_tcp(config.health).await?;
+    let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
+    services.announce(addresses);
+
+    let mut doors = tokio::task::JoinSet::new();
+    let api = http::api(services.clone());
+    doors.spawn(unix.serve(api.clone(), stopped.clone()));
+    let tls = Arc::clone(&engine);
+    doors.spawn(listen::serve_tls(
+        https,
+        api,
+        move || tls.keys().tls().current(),
+        stopped.clone(),
+    ));
+    doors.spawn(listen::serve_plain(health, http::health(services), stopped.clone()));
+
+    let daemon = Daemon {
+        engine: Arc::clone(&engine),
+        clock,
+        pool: WorkPool::new(TASKS),
+        bell,
+        reconcile_every: config.reconcile_every,
+        heartbeat: Heartbeat::default(),
+    };
+    let mut tasks = daemon.start(&stopped);
+    tracing::info!(https = %addresses.https, health = %addresses.health, "ready");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    until_told_to_stop(&engine, &doors_pool).await?;
+    tracing::info!("stopping");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    stop.send_replace(true);
+    let all_ended = async {
+        while tasks.join_next().await.is_some() {}
+        while doors.join_next().await.is_some() {}
+    };
+    // Whatever does not end in time is cut off: every line of work can be cut anywhere.
+    let _ = tokio::time::timeout(GRACE, all_ended).await;
+    Ok(())
+}
+
+fn address_of(listener: &tokio::net::TcpListener) -> Result<SocketAddr, AppError> {
+    listener.local_addr().map_err(AppError::Runtime)
+}
+
+/// Returns at SIGTERM or SIGINT. Until then the watchdog is told that work goes through: the pool
+/// runs a job, and the catalog answers it.
+async fn until_told_to_stop(engine: &Arc<Engine>, pool: &WorkPool) -> Result<(), AppError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Runtime)?;
+    let beat = sd_notify::watchdog_enabled().map_or(NO_WATCHDOG, |timeout| timeout / 3);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            () = tokio::time::sleep(beat) => {
+                let engine = Arc::clone(engine);
+                if pool.run(move || engine.is_answering()).await {
+                    let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+                }
+            }
+        }
+    }
+}
+
+/// Signs and notes the end. The catalog needs no closing: killed, it opens as well.
+fn finish(runtime: Runtime, engine: &Engine, clock: &Clock) {
+    runtime.shutdown_timeout(GRACE);
+    let noted = engine
+        .note_daemon(Activity::DaemonStopped, clock.now())
+        .and_then(|()| engine.checkpoint_audit(clock.now()));
+    if let Err(error) = noted {
+        tracing::error!(%error, "the end could not be recorded");
+    }
+}
+
+/// Threads that talk; the work is done elsewhere.
+const DOOR_THREADS: usize = 2;
+/// Blocking jobs of the doors at the same time.
+const DOOR_JOBS: usize = 16;
+/// One place for each task.
+const TASKS: usize = 3;
+/// How long running work may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often work is checked where no watchdog wants to know.
+const NO_WATCHDOG: Duration = Duration::from_secs(60);
