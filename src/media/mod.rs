@@ -21,15 +21,26 @@
 
 mod aiff;
 mod bytes;
+mod decode;
 mod flac;
 mod flv_avi;
+mod gsm;
 mod isobmff;
 mod matroska;
 mod mpeg;
 mod mpegts;
 mod ogg;
+mod packets;
+mod pcm;
+mod peaks;
 mod raw;
 mod riff;
+mod samples;
+#[cfg(test)]
+mod testing;
+
+pub use decode::DecodedWav;
+pub use peaks::peaks;
 
 use std::io::{Read, Seek};
 use std::panic::{AssertUnwindSafe, catch_unwind};
