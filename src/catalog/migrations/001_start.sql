@@ -58,7 +58,8 @@ CREATE TABLE recording (
 CREATE UNIQUE INDEX recording_original ON recording (store, folder, name)
     WHERE state NOT IN ('stored', 'erasing', 'erased');
 CREATE INDEX recording_listed ON recording (store, state, id);
-CREATE INDEX recording_due ON recording (state, due_at, id) WHERE state IN ('settled', 'sealed');
+CREATE INDEX recording_due_for_sealing ON recording (due_at, id) WHERE state = 'settled';
+CREATE INDEX recording_due_for_removal ON recording (due_at, id) WHERE state = 'sealed';
 
 CREATE TABLE sidecar (
     id              BLOB PRIMARY KEY CHECK (length(id) = 16),
