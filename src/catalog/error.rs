@@ -113,6 +113,12 @@ pub enum CatalogError {
     /// Somebody reads an old view for too long, so the log cannot be reused.
     #[error("the catalog is being read, its log cannot be scrubbed now")]
     LogInUse,
+    /// The log was not written over from end to end.
+    #[error("{left_bytes} bytes of the log were not written over")]
+    ScrubIncomplete {
+        /// How much may still hold old values.
+        left_bytes: u64,
+    },
     /// The catalog file is larger than any we meant to make.
     #[error("a catalog of {pages} pages cannot be scrubbed")]
     TooLargeToScrub {
@@ -131,7 +137,7 @@ impl CatalogError {
     /// Worth the same try again later; everything else needs a person or a different plan.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::LogInUse => true,
+            Self::LogInUse | Self::ScrubIncomplete { .. } => true,
             Self::Statement { source } => matches!(
                 source.sqlite_error_code(),
                 Some(

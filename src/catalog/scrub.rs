@@ -47,8 +47,9 @@ impl Catalog {
     ///
     /// # Errors
     ///
-    /// [`CatalogError::LogInUse`] if a reader keeps an old view open for more than 5 seconds. After
-    /// any error the files still hold old values: try again later, and do not report success.
+    /// [`CatalogError::LogInUse`] if a reader keeps an old view open for more than 5 seconds,
+    /// [`CatalogError::ScrubIncomplete`]. After any error the files still hold old values: try
+    /// again later, and do not report success.
     pub fn scrub(&self) -> Result<ScrubEvidence, CatalogError> {
         let mut writer = self.writer()?;
         checkpoint(&writer)?;
@@ -64,23 +65,24 @@ impl Catalog {
     /// lengthen the log that they are to fill.
     fn write_over_log(&self, writer: &mut Connection) -> Result<(u64, u64), CatalogError> {
         let mut pads = writer.query_row(COUNT_PADS, [], |row| unsigned(row, "pads"))?;
-        loop {
-            let mut missing = 1;
+        let mut left_bytes = PAD_BYTES;
+        for _ in 0..TRIES_MAX {
             if pads > 0 {
                 write_pads(writer, 1..=pads)?;
                 let written_bytes = LOG_HEADER_BYTES + checkpoint(writer)? * FRAME_BYTES;
                 let log_bytes = self.log_bytes()?;
-                if written_bytes >= log_bytes {
+                left_bytes = log_bytes.saturating_sub(written_bytes);
+                if left_bytes == 0 {
                     return Ok((log_bytes, written_bytes));
                 }
-                missing = (log_bytes - written_bytes).div_ceil(PAD_BYTES);
             }
-            for _ in 0..missing {
+            for _ in 0..left_bytes.div_ceil(PAD_BYTES) {
                 pads += 1;
                 write_pads(writer, pads..=pads)?;
                 checkpoint(writer)?;
             }
         }
+        Err(CatalogError::ScrubIncomplete { left_bytes })
     }
 
     /// Zeroes the gaps while nobody can write: `writer` holds the write lock, and a second
@@ -137,6 +139,9 @@ const FRAME_BYTES: u64 = PAGE_BYTES + 24;
 const LOG_HEADER_BYTES: u64 = 32;
 /// 256 overflow pages, which begin with a 4-byte number, and some bytes in a leaf.
 const PAD_BYTES: u64 = 256 * (PAGE_BYTES - 4);
+
+/// None yet, too few, enough; one more in case a pad lengthened the log.
+const TRIES_MAX: u32 = 4;
 
 const CHECKPOINT_RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
 const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
