@@ -81,8 +81,7 @@ impl ReadTx<'_> {
         }
     }
 
-    /// Proves the whole trail or finds its first fault. Walks it once in constant memory, about
-    /// a microsecond or two per entry.
+    /// Proves the whole trail or finds its first fault. Walks it once, in constant memory.
     ///
     /// # Errors
     ///

@@ -60,7 +60,7 @@ impl CatalogTx<'_> {
             ":recording": recording,
             ":data_key": key.data_key_id().as_bytes(),
             ":version": key.version(),
-            ":bytes": &key.as_bytes()[..],
+            ":bytes": key.as_bytes(),
             ":now": now,
         })?;
         if added == 1 { Ok(()) } else { Err(CatalogError::KeyExists { recording }) }

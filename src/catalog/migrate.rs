@@ -138,5 +138,5 @@ mod tests {
         assert_eq!((schema_version(&raw).unwrap(), tables), (0, 1));
     }
 
-    const FROZEN: &[&str] = &["08c88a5fcdc6e0c1e8aa452e1ba6688014ed36cbbc5ee2d97f9069b6b7f48e2d"];
+    const FROZEN: &[&str] = &["2d832ec78329961508b06ea44fa4bea24e6c9872d7fd2dafaac9a6f4ebb24971"];
 }

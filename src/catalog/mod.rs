@@ -256,6 +256,7 @@ const SETTINGS: &str = "
     PRAGMA recursive_triggers = ON;
     PRAGMA trusted_schema = OFF;
     PRAGMA mmap_size = 0;
+    PRAGMA cache_size = -8192;
     PRAGMA busy_timeout = 5000;
 ";
 const IDLE_READERS_MAX: usize = 4;
@@ -284,6 +285,7 @@ mod tests {
                 ("recursive_triggers", "1"),
                 ("trusted_schema", "0"),
                 ("mmap_size", "0"),
+                ("cache_size", "-8192"),
                 ("busy_timeout", "5000"),
                 ("page_size", "4096"),
                 ("auto_vacuum", "0"),

@@ -284,3 +284,38 @@ const SELECT_DUE_FOR_REMOVAL: &str = "
 const SELECT_COUNTS: &str = "
     SELECT state, sum(recordings) AS recordings, sum(bytes) AS bytes FROM tally GROUP BY state";
 const SELECT_COUNTS_OF_STORE: &str = "SELECT state, recordings, bytes FROM tally WHERE store = ?1";
+
+#[cfg(test)]
+mod tests {
+    use crate::catalog::Catalog;
+    use crate::catalog::CatalogError;
+
+    /// Planted fault: one due index for both states; SQLite does not see that it covers each of
+    /// them and sorts a million rows instead.
+    #[test]
+    fn an_index_answers_what_is_asked_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
+        for sql in [
+            super::SELECT_RECORDING,
+            super::SELECT_IDS,
+            super::SELECT_DUE_FOR_SEALING,
+            super::SELECT_DUE_FOR_REMOVAL,
+        ] {
+            let plan: Result<Vec<String>, CatalogError> = catalog.read(|tx| {
+                let mut explained = tx.conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+                for at in 1..=explained.parameter_count() {
+                    explained.raw_bind_parameter(at, 1)?;
+                }
+                let mut rows = explained.raw_query();
+                let mut plan = Vec::new();
+                while let Some(row) = rows.next()? {
+                    plan.push(row.get("detail")?);
+                }
+                Ok(plan)
+            });
+            let plan = plan.unwrap().join("; ");
+            assert!(plan.starts_with("SEARCH") && !plan.contains("B-TREE"), "{sql}: {plan}");
+        }
+    }
+}

@@ -16,17 +16,18 @@
 //! If the power goes here: nothing but padding and unused bytes is written; do it again.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::TransactionBehavior;
-use rusqlite::params;
 
 use super::Catalog;
 use super::CatalogError;
 use super::connect;
 use super::gaps;
+use super::values::unsigned;
 
 /// Proof that the log was written over from end to end, and every gap zeroed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +48,41 @@ impl Catalog {
     /// # Errors
     ///
     /// [`CatalogError::LogInUse`] if a reader keeps an old view open for more than 5 seconds,
-    /// [`CatalogError::ScrubIncomplete`]; the files then still hold old values: try again later,
-    /// and do not report success.
+    /// [`CatalogError::ScrubIncomplete`]. After any error the files still hold old values: try
+    /// again later, and do not report success.
     pub fn scrub(&self) -> Result<ScrubEvidence, CatalogError> {
         let mut writer = self.writer()?;
         checkpoint(&writer)?;
         let zeroed_bytes = self.zero_gaps_of(&mut writer)?;
-        let log_bytes = self.log_bytes()?;
-        write_filler(&mut writer, log_bytes / FRAME_BYTES + SPARE_PAGES)?;
-        let written_bytes = LOG_HEADER_BYTES + checkpoint(&writer)? * FRAME_BYTES;
-        match log_bytes.saturating_sub(written_bytes) {
-            0 => Ok(ScrubEvidence { log_bytes, written_bytes, zeroed_bytes }),
-            left_bytes => Err(CatalogError::ScrubIncomplete { left_bytes }),
+        let (log_bytes, written_bytes) = self.write_over_log(&mut writer)?;
+        Ok(ScrubEvidence { log_bytes, written_bytes, zeroed_bytes })
+    }
+
+    /// Writes all pads in one transaction, and if they did not reach the end of the log, adds
+    /// some and does so again. Returns how long the log is and how much was written.
+    ///
+    /// Pads are added one by one and before: new pages cost more than their own frames, and would
+    /// lengthen the log that they are to fill.
+    fn write_over_log(&self, writer: &mut Connection) -> Result<(u64, u64), CatalogError> {
+        let mut pads = writer.query_row(COUNT_PADS, [], |row| unsigned(row, "pads"))?;
+        let mut left_bytes = PAD_BYTES;
+        for _ in 0..TRIES_MAX {
+            if pads > 0 {
+                write_pads(writer, 1..=pads)?;
+                let written_bytes = LOG_HEADER_BYTES + checkpoint(writer)? * FRAME_BYTES;
+                let log_bytes = self.log_bytes()?;
+                left_bytes = log_bytes.saturating_sub(written_bytes);
+                if left_bytes == 0 {
+                    return Ok((log_bytes, written_bytes));
+                }
+            }
+            for _ in 0..left_bytes.div_ceil(PAD_BYTES) {
+                pads += 1;
+                write_pads(writer, pads..=pads)?;
+                checkpoint(writer)?;
+            }
         }
+        Err(CatalogError::ScrubIncomplete { left_bytes })
     }
 
     /// Zeroes the gaps while nobody can write: `writer` holds the write lock, and a second
@@ -99,18 +122,12 @@ fn run_checkpoint(connection: &Connection, mode: &str) -> Result<u64, CatalogErr
     Ok(u64::try_from(frames).unwrap_or(0))
 }
 
-/// One transaction that writes at least `pages` pages, in rows that are always the same, so that
-/// the file does not grow from it again and again.
-fn write_filler(writer: &mut Connection, pages: u64) -> Result<(), CatalogError> {
+/// Writes `pads` in one transaction. Those that exist keep their length, so SQLite writes each
+/// of their pages over where it is, and the same pads always fill the same length of log.
+fn write_pads(writer: &mut Connection, pads: RangeInclusive<u64>) -> Result<(), CatalogError> {
     let tx = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut left_bytes = pages * PAGE_BYTES;
-    for row in 1_i64.. {
-        let pad = left_bytes.min(PAD_BYTES_MAX);
-        tx.execute(UPSERT_PAD, params![row, pad.cast_signed()])?;
-        left_bytes -= pad;
-        if left_bytes == 0 {
-            break;
-        }
+    for pad in pads {
+        tx.execute(UPSERT_PAD, [pad.cast_signed(), PAD_BYTES.cast_signed()])?;
     }
     tx.commit()?;
     Ok(())
@@ -120,12 +137,15 @@ const PAGE_BYTES: u64 = 4096;
 /// A page in the log, with its header.
 const FRAME_BYTES: u64 = PAGE_BYTES + 24;
 const LOG_HEADER_BYTES: u64 = 32;
-const SPARE_PAGES: u64 = 8;
-/// A value is built in memory, so a long log is filled by several.
-const PAD_BYTES_MAX: u64 = 8 << 20;
+/// 256 overflow pages, which begin with a 4-byte number, and some bytes in a leaf.
+const PAD_BYTES: u64 = 256 * (PAGE_BYTES - 4);
+
+/// None yet, too few, enough; one more in case a pad lengthened the log.
+const TRIES_MAX: u32 = 4;
 
 const CHECKPOINT_RESTART: &str = "PRAGMA wal_checkpoint(RESTART)";
 const CHECKPOINT_PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+const COUNT_PADS: &str = "SELECT count(*) AS pads FROM scrub";
 const UPSERT_PAD: &str = "
     INSERT INTO scrub (k, pad) VALUES (?1, randomblob(?2))
     ON CONFLICT (k) DO UPDATE SET pad = excluded.pad";
@@ -156,18 +176,21 @@ mod tests {
         assert!(evidence.written_bytes >= evidence.log_bytes && evidence.log_bytes > 0);
     }
 
-    /// A long log, longer than one pad and than the page cache, is filled as well. Planted fault:
-    /// only the first pad written.
+    /// A log longer than the page cache. Planted fault: only the first pad written.
     #[test]
     fn a_long_log_is_written_over_to_its_end() {
         let dir = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(&dir.path().join("catalog.db")).unwrap();
         catalog.write(|tx| tx.set_meta("a", &vec![1; 12 << 20])).unwrap();
         let evidence = catalog.scrub().unwrap();
-        assert!(evidence.log_bytes > PAD_BYTES_MAX);
+        assert!(evidence.log_bytes > 12 << 20);
         assert!(evidence.written_bytes >= evidence.log_bytes);
-        // The same again: the log does not grow from being scrubbed.
-        let again = catalog.scrub().unwrap();
-        assert!(again.log_bytes <= evidence.log_bytes + 64 * FRAME_BYTES, "{again:?} {evidence:?}");
+        // Planted fault: pads of a new length each time. Each scrub then lengthens the log that
+        // the next one has to fill.
+        for _ in 0..4 {
+            let again = catalog.scrub().unwrap();
+            assert_eq!(again.log_bytes, evidence.written_bytes);
+            assert_eq!(again.written_bytes, again.log_bytes);
+        }
     }
 }

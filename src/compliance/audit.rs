@@ -17,6 +17,7 @@
 //! - The chain alone finds edits, gaps and reordering. Cutting off the end, or rewriting it all,
 //!   is found by a signed checkpoint, so entries after the last one are only as safe as the disk.
 
+mod names;
 mod verify;
 
 use std::borrow::Cow;
@@ -28,107 +29,8 @@ use crate::clock::Timestamp;
 use crate::domain::ConversationId;
 use crate::domain::RecordingId;
 
+pub use names::{Activity, AuthenticatedBy, Outcome};
 pub use verify::{AuditFault, AuditVerdict, StoredEntry, verify};
-
-/// An enum whose variants are stored by name. A name once released is never changed.
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$item_doc:meta])* $item:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$item_doc])* $item,)* }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$item,)*];
-
-            /// The stored name.
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$item => $text,)* }
-            }
-
-            /// The value of a stored name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|item| item.as_str() == name)
-            }
-        }
-    };
-}
-
-named! {
-    /// What was done.
-    Activity {
-        /// A data key was made for a sealing attempt.
-        RecordingKeyCreated = "RECORDING_KEY_CREATED",
-        /// The sealed copy was read back and is equal.
-        RecordingSealed = "RECORDING_SEALED",
-        /// The plaintext original was overwritten and removed.
-        OriginalRemoved = "ORIGINAL_REMOVED",
-        /// A sealing attempt was thrown away, with its key.
-        SealingAbandoned = "SEALING_ABANDONED",
-        /// A recording waits for a person.
-        RecordingQuarantined = "RECORDING_QUARANTINED",
-        /// A person sent a quarantined recording back to work.
-        RecordingReleased = "RECORDING_RELEASED",
-        /// A file beside a recording was sealed.
-        SidecarSealed = "SIDECAR_SEALED",
-        /// The plaintext of a file beside a recording was overwritten and removed.
-        SidecarRemoved = "SIDECAR_REMOVED",
-        /// A recording was listened to or watched.
-        MediaPlayed = "MEDIA_PLAYED",
-        /// A recording was opened into a file.
-        MediaOpened = "MEDIA_OPENED",
-        /// A sealed copy was checked, every byte.
-        MediaVerified = "MEDIA_VERIFIED",
-        /// The data key of one recording left the program.
-        KeyExported = "KEY_EXPORTED",
-        /// A way to unlock the root key was added.
-        KeySlotAdded = "KEY_SLOT_ADDED",
-        /// A way to unlock the root key was removed.
-        KeySlotRemoved = "KEY_SLOT_REMOVED",
-        /// A certificate was made or replaced.
-        CertificateRenewed = "CERTIFICATE_RENEWED",
-        /// A store is watched from now on, or differently.
-        StoreConfigured = "STORE_CONFIGURED",
-        /// A bearer token was made.
-        TokenCreated = "TOKEN_CREATED",
-        /// A bearer token was revoked.
-        TokenRevoked = "TOKEN_REVOKED",
-        /// Somebody asked for what they may not have.
-        AccessRefused = "ACCESS_REFUSED",
-        /// Somebody read the audit trail.
-        AuditViewed = "AUDIT_VIEWED",
-        /// The daemon began its work.
-        DaemonStarted = "DAEMON_STARTED",
-        /// The daemon ended in good order.
-        DaemonStopped = "DAEMON_STOPPED",
-    }
-}
-
-named! {
-    /// How it went.
-    Outcome {
-        /// Done.
-        Ok = "ok",
-        /// Not allowed; nothing was changed.
-        Refused = "refused",
-        /// Tried and failed.
-        Failed = "failed",
-    }
-}
-
-named! {
-    /// How the actor proved to be who they say.
-    AuthenticatedBy {
-        /// Not at all: the daemon itself acts.
-        Itself = "itself",
-        /// The kernel vouched for the user at the other end of the unix socket.
-        PeerCredentials = "peer_credentials",
-        /// A bearer token.
-        Token = "token",
-        /// Nobody yet: a request without valid credentials.
-        Nothing = "nothing",
-    }
-}
 
 /// Who did it. Both texts are cut at 200 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -400,19 +302,6 @@ mod tests {
         .on_recording(RecordingId(id));
         let head = AuditHead::EMPTY.after(&entry);
         assert_eq!((head.seq, hex(&head.hash)), (1, FROZEN.to_owned()));
-    }
-
-    #[test]
-    fn names_read_back_and_are_never_used_twice() {
-        for activity in Activity::ALL {
-            assert_eq!(Activity::from_name(activity.as_str()), Some(*activity));
-        }
-        for outcome in Outcome::ALL {
-            assert_eq!(Outcome::from_name(outcome.as_str()), Some(*outcome));
-        }
-        for how in AuthenticatedBy::ALL {
-            assert_eq!(AuthenticatedBy::from_name(how.as_str()), Some(*how));
-        }
     }
 
     /// Planted fault: cutting at byte 200 panics inside the two-byte letter.

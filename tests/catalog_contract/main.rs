@@ -1,6 +1,8 @@
 //! What the rest of the program relies on from the catalog, asked only through its public face and,
 //! for what it must refuse, through raw SQL. A second catalog would have to pass the same.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
+
 mod audit;
 mod crash;
 mod discovery;

@@ -60,7 +60,8 @@ CREATE UNIQUE INDEX recording_original ON recording (store, folder, name)
 -- A sidecar may come after its recording is stored.
 CREATE INDEX recording_named ON recording (store, folder, name);
 CREATE INDEX recording_listed ON recording (store, state, id);
-CREATE INDEX recording_due ON recording (state, due_at, id) WHERE state IN ('settled', 'sealed');
+CREATE INDEX recording_due_for_sealing ON recording (due_at, id) WHERE state = 'settled';
+CREATE INDEX recording_due_for_removal ON recording (due_at, id) WHERE state = 'sealed';
 
 CREATE TABLE sidecar (
     id              BLOB PRIMARY KEY CHECK (length(id) = 16),
