@@ -262,6 +262,7 @@ impl KeyManager {
         let slots = SlotTable::load(folder)?;
         let root = slots.unlock(folder, unlock)?;
         let (store, contents) = Store::open(folder, &root, slots.store())?;
+        slots.sweep(folder)?;
         let tls = TlsIdentity::new(contents.tls.prepare()?);
         Ok(Self {
             folder: folder.into(),

@@ -182,4 +182,20 @@ mod tests {
             assert!(public_keys_from_pem(bad).is_err());
         }
     }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+        /// The text comes from strangers: it is refused or read, and never a panic.
+        #[test]
+        fn damaged_text_is_no_surprise(at in 0..200_usize, junk in "\\PC{0,8}") {
+            let key = SigningKey::generate(0).public();
+            let mut text = public_keys_to_pem(&[key]);
+            let at = at.min(text.len());
+            text.replace_range(at..(at + 4).min(text.len()), &junk);
+            if let Ok(keys) = public_keys_from_pem(&text) {
+                proptest::prop_assert_eq!(keys.len(), 1);
+            }
+        }
+    }
 }

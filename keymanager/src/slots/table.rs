@@ -56,7 +56,7 @@ impl SlotTable {
         Ok(table)
     }
 
-    /// Reads the table and sweeps what interrupted changes left.
+    /// Reads the table.
     pub(crate) fn load(folder: &Path) -> Result<Self, KeyError> {
         let table = path(folder);
         let json = disk::read(&table, TABLE_BYTES_MAX)
@@ -65,7 +65,6 @@ impl SlotTable {
         if loaded.format != FORMAT || !(1..=SLOTS_MAX).contains(&loaded.slots.len()) {
             return Err(KeyError::SlotsDamaged);
         }
-        loaded.sweep(folder).map_err(KeyError::disk("sweeping old slot tables"))?;
         Ok(loaded)
     }
 
@@ -133,8 +132,25 @@ impl SlotTable {
     /// Stores this table in the place of the old one; a `root.key` without a slot goes.
     pub(crate) fn replace(&self, folder: &Path) -> Result<(), KeyError> {
         disk::replace(&path(folder), &self.to_json())
-            .and_then(|()| self.sweep(folder))
-            .map_err(KeyError::disk("replacing the slot table"))
+            .map_err(KeyError::disk("replacing the slot table"))?;
+        self.sweep(folder)
+    }
+
+    /// Destroys what interrupted changes left. Only for a table that opened the store beside it:
+    /// the word of a stranger's table must not cost our `root.key`.
+    pub(crate) fn sweep(&self, folder: &Path) -> Result<(), KeyError> {
+        let swept = || {
+            let mut leftovers = Vec::from(disk::replacement_leftovers(&path(folder)));
+            if !self.slots.iter().any(|slot| matches!(slot.way, Way::File)) {
+                leftovers.push(file::path(folder));
+            }
+            leftovers.retain(|leftover| leftover.exists());
+            for leftover in &leftovers {
+                disk::destroy(leftover)?;
+            }
+            if leftovers.is_empty() { Ok(()) } else { disk::sync_folder(folder) }
+        };
+        swept().map_err(KeyError::disk("sweeping old slots"))
     }
 
     /// Id of the store that the root key opens.
@@ -178,18 +194,6 @@ impl SlotTable {
 
     fn check_value(&self, root: &Secret) -> HexBytes {
         HexBytes::new(root.derive(&[b"check/1", self.store.as_bytes()]).expose_bytes().as_slice())
-    }
-
-    fn sweep(&self, folder: &Path) -> std::io::Result<()> {
-        let mut leftovers = Vec::from(disk::replacement_leftovers(&path(folder)));
-        if !self.slots.iter().any(|slot| matches!(slot.way, Way::File)) {
-            leftovers.push(file::path(folder));
-        }
-        leftovers.retain(|leftover| leftover.exists());
-        for leftover in &leftovers {
-            disk::destroy(leftover)?;
-        }
-        if leftovers.is_empty() { Ok(()) } else { disk::sync_folder(folder) }
     }
 
     fn to_json(&self) -> Vec<u8> {
@@ -321,6 +325,7 @@ mod tests {
 
             let table = SlotTable::load(dir.path()).unwrap();
             table.unlock(dir.path(), &passphrase("correct horse battery")).unwrap();
+            table.sweep(dir.path()).unwrap();
             let has_slot = table.infos().iter().any(|info| info.kind == SlotKind::File);
             assert_eq!(has_slot, table.unlock(dir.path(), &Unlock::File).is_ok(), "step {at}");
             assert_eq!(has_slot, file::path(dir.path()).exists(), "step {at}");
