@@ -243,7 +243,12 @@ fn read_folder(
     let mut entries = RawDir::new(opened, &mut buffer);
     let mut listing = Listing::begin(folder);
     while let Some(entry) = entries.next() {
-        let entry = entry?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // The folder was removed while we read it, which only happens to empty ones.
+            Err(Errno::NOENT) => break,
+            Err(error) => return Err(error.into()),
+        };
         let name = entry.file_name().to_bytes();
         if matches!(name, b"." | b"..") {
             continue;
