@@ -59,8 +59,8 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// Planted faults: no `BENEATH` reads what is outside, no `NO_SYMLINKS` shows a file of the store
-/// a second time under the name of a link.
+/// Planted fault: without `NO_SYMLINKS` a file of the store opens a second time under the name of
+/// a link. (`BENEATH` is a second lock behind it: paths hold no `..` either.)
 #[test]
 fn links_and_special_files_are_counted_and_never_opened() {
     let outside = tempfile::tempdir().unwrap();
@@ -303,7 +303,7 @@ fn a_closed_folder_is_unreadable_and_not_empty() {
     let dir = tempfile::tempdir().unwrap();
     let closed = dir.path().join("closed");
     fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let (_, walked) = walk(&open(dir.path()).unwrap());
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!((walked.folders, walked.oddities.unreadable), (1, 1));
