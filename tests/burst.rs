@@ -8,6 +8,8 @@
 //! Planted faults: `explore` that does not go into the folders it finds; listing a folder before
 //! watching it; dropping the rescan flag.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::collections::HashSet;
 use std::fs;
 use std::ops::ControlFlow;

@@ -59,8 +59,8 @@ impl Drop for Mounted<'_> {
     }
 }
 
-/// Planted fault: opening with `openat` instead of `openat2` reads the file behind the folder
-/// that is a link.
+/// Planted fault: without `NO_SYMLINKS` a file of the store opens a second time under the name of
+/// a link. (`BENEATH` is a second lock behind it: paths hold no `..` either.)
 #[test]
 fn links_and_special_files_are_counted_and_never_opened() {
     let outside = tempfile::tempdir().unwrap();
@@ -71,19 +71,22 @@ fn links_and_special_files_are_counted_and_never_opened() {
     fs::hard_link(root.join("call.wav"), root.join("again.wav")).unwrap();
     symlink(outside.path().join("passwd"), root.join("link.wav")).unwrap();
     symlink(outside.path(), root.join("folder")).unwrap();
+    fs::create_dir(root.join("real")).unwrap();
+    fs::write(root.join("real/b.wav"), "RIFF").unwrap();
+    symlink("real", root.join("alias")).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).unwrap();
     assert!(can("mkfifo", &[root.join("fifo").as_os_str()]));
 
     let store = open(root).unwrap();
     let (seen, walked) = walk(&store);
-    assert_eq!(seen, ["again.wav", "call.wav"].map(path).into());
-    let expected = Oddities { symlinks: 2, special: 2, hard_linked: 2, ..Oddities::default() };
+    assert_eq!(seen, ["again.wav", "call.wav", "real/b.wav"].map(path).into());
+    let expected = Oddities { symlinks: 3, special: 2, hard_linked: 2, ..Oddities::default() };
     assert_eq!(walked.oddities, expected);
-    for name in ["link.wav", "folder/passwd", "fifo", "socket", "folder"] {
+    for name in ["link.wav", "folder/passwd", "alias/b.wav", "fifo", "socket", "real"] {
         assert!(store.open_file(&path(name)).is_err(), "{name}");
     }
     assert!(store.open_file(&path("call.wav")).is_ok());
-    assert!(!store.has_folder(Some(&path("folder"))));
+    assert!(!store.has_folder(Some(&path("folder"))) && !store.has_folder(Some(&path("alias"))));
     assert!(store.exists(&path("link.wav")).unwrap(), "a link is something, wherever it leads");
 }
 
@@ -116,8 +119,14 @@ fn a_big_folder_comes_in_batches_and_is_complete_once() {
         })
         .unwrap();
     assert_eq!((files, batches, complete), (Listing::BATCH * 2 + 2, 3, 1));
+}
+
+#[test]
+fn a_visitor_can_stop_a_walk() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("folder")).unwrap();
     let mut shown = 0;
-    let walked = store.walk(&mut |_| {
+    let walked = open(dir.path()).unwrap().walk(&mut |_| {
         shown += 1;
         ControlFlow::Break(())
     });
@@ -181,12 +190,17 @@ fn a_root_renamed_away_and_made_anew_is_not_the_store() {
     assert_eq!(store.check(), Err(StoreLost::Missing));
     fs::create_dir(&root).unwrap();
     assert_eq!(store.check(), Err(StoreLost::Replaced));
-    let walked = store.walk(&mut |_| ControlFlow::Continue(()));
+    let walked = store.walk(&mut |_| unreachable!("nothing is shown of another tree"));
     assert!(matches!(walked, Err(IntakeError::Lost { lost: StoreLost::Replaced, .. })));
     fs::remove_dir(&root).unwrap();
     fs::rename(dir.path().join("away"), &root).unwrap();
     assert_eq!(store.check(), Ok(()), "it came back");
     assert_eq!(open(&root).unwrap().id(), store.id());
+    let walked = store.walk(&mut |_| {
+        let _ = fs::rename(&root, dir.path().join("away"));
+        ControlFlow::Continue(())
+    });
+    assert!(matches!(walked, Err(IntakeError::Lost { lost: StoreLost::Missing, .. })));
 }
 
 #[test]
@@ -289,7 +303,7 @@ fn a_closed_folder_is_unreadable_and_not_empty() {
     let dir = tempfile::tempdir().unwrap();
     let closed = dir.path().join("closed");
     fs::create_dir(&closed).unwrap();
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     let (_, walked) = walk(&open(dir.path()).unwrap());
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!((walked.folders, walked.oddities.unreadable), (1, 1));
