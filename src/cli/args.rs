@@ -26,11 +26,11 @@ use crate::http::view::parse_state;
         5 refused, 6 not found, 7 daemon not reachable, 8 partly done"
 )]
 pub struct Cli {
+    /// Where the daemon is, and how to print.
     #[command(flatten)]
-    #[allow(missing_docs)]
     pub global: Global,
+    /// What to do.
     #[command(subcommand)]
-    #[allow(missing_docs)]
     pub command: Command,
 }
 

@@ -165,10 +165,13 @@ pub(super) fn open(global: &Global, verb: &Open) -> Result<(), Failure> {
             let mut sink = Sink::open(&verb.out)?;
             let bar = output::bar(0, global.json);
             let path = format!("/api/v1/recordings/{id}/media");
-            let done = remote.download(&path, &mut sink, &|done, total| {
+            let show = |done, total| {
                 bar.set_length(total);
                 bar.set_position(done);
-            })?;
+            };
+            let done = remote
+                .download(&path, &mut sink, &show)
+                .map_err(|failure| explain(&remote, id, failure))?;
             bar.finish_and_clear();
             sink.finish()?;
             done
@@ -204,6 +207,18 @@ pub(super) fn verify(global: &Global, verb: &Verify) -> Result<(), Failure> {
         &answer,
         &format!("verified: {bytes} in {files} sealed file(s), every byte opens\n"),
     )
+}
+
+/// A stream that broke off cannot say why any more; a damaged recording can be asked again.
+fn explain(remote: &Remote, id: Uuid, failure: Failure) -> Failure {
+    let path = format!("/api/v1/recordings/{id}/verify");
+    match failure.exit {
+        exit::FAILED => match remote.send(Method::POST, &path, None) {
+            Err(reason) if reason.exit == exit::VERIFICATION_FAILED => reason,
+            _ => failure,
+        },
+        _ => failure,
+    }
 }
 
 enum Target {

@@ -192,7 +192,7 @@ fn refused(status: u16, problem: &Value) -> Failure {
     let exit = match (status, word("code")) {
         (_, "damaged") => exit::VERIFICATION_FAILED,
         (400, _) => exit::USAGE,
-        (401 | 403 | 409, _) => exit::REFUSED,
+        (401 | 403 | 409 | 422, _) => exit::REFUSED,
         (404 | 410, _) => exit::NOT_FOUND,
         _ => exit::FAILED,
     };
@@ -257,6 +257,7 @@ mod tests {
             (403, "forbidden", 5),
             (404, "not-found", 6),
             (409, "not-sealed-yet", 5),
+            (422, "invalid", 5),
             (410, "deleted", 6),
             (500, "damaged", 4),
             (500, "internal", 1),

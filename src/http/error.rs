@@ -129,7 +129,7 @@ impl From<FlowError> for ApiError {
             }
             FlowError::NotOpen { state, .. } => not_open(*state),
             FlowError::Invalid { .. } => {
-                (StatusCode::BAD_REQUEST, "invalid", "correct the value and try again")
+                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
             }
             FlowError::Damaged { .. } => (
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -197,7 +197,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
-        let hint = "`recseal` itself sends the same request: compare with `src/http`'s routes";
+        let hint = "correct the member that is named, and leave out what is not known";
         match rejection.status() {
             StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -267,7 +267,7 @@ mod tests {
             (FlowError::NotOpen { id, state: RecordingState::Settled }, 409, "not-sealed-yet"),
             (FlowError::NotOpen { id, state: RecordingState::Quarantined }, 409, "quarantined"),
             (FlowError::NotOpen { id, state: RecordingState::Erased }, 410, "deleted"),
-            (FlowError::Invalid { what: "name", why: "empty".into() }, 400, "invalid"),
+            (FlowError::Invalid { what: "name", why: "empty".into() }, 422, "invalid"),
             (FlowError::Damaged { id, source: io() }, 500, "damaged"),
             (FlowError::Keys(io()), 503, "keys-refused"),
             (FlowError::Catalog(io()), 500, "catalog-failed"),

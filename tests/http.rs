@@ -1,0 +1,297 @@
+//! The HTTP doors of the real program: who may what, how errors look, how media is sent.
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use common::daemon::Daemon;
+use common::marker::Marker;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{HeaderMap, Method, Request};
+use hyper_util::rt::TokioIo;
+use recseal::access::Role;
+use recseal::http::ROUTES;
+use serde_json::Value;
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+/// One answer, read to its end; `None` as body if it broke off.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
+    fn code(&self) -> String {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.status);
+        let problem: Value = serde_json::from_slice(self.body.as_ref().unwrap()).unwrap();
+        assert_eq!(problem["status"], self.status);
+        assert!(!problem["hint"].as_str().unwrap().is_empty());
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A caller over HTTPS who trusts the daemon's certificate and nothing else.
+struct Caller {
+    runtime: tokio::runtime::Runtime,
+    tls: TlsConnector,
+    address: String,
+}
+
+impl Caller {
+    fn new(daemon: &Daemon) -> Self {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let socket = daemon.state().join("recseal.sock");
+        let pem = runtime.block_on(async {
+            let stream = UnixStream::connect(socket).await.unwrap();
+            let request = Request::get("/api/v1/certificate").body(Full::default()).unwrap();
+            exchange(stream, request).await.body.unwrap()
+        });
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let address = daemon.json(&["status"])["listen"]["https"].as_str().unwrap().to_owned();
+        Self { runtime, tls: TlsConnector::from(Arc::new(config)), address }
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::builder()
+            .method(Method::from_bytes(method.as_bytes()).unwrap())
+            .uri(path)
+            .header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+        self.runtime.block_on(async {
+            let stream = TcpStream::connect(&self.address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            exchange(self.tls.connect(name, stream).await.unwrap(), request).await
+        })
+    }
+}
+
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Answer
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.ok().map(|body| body.to_bytes());
+    Answer { status: head.status.as_u16(), headers: head.headers, body }
+}
+
+/// `Authorization` for a fresh token of `role`.
+fn bearer(daemon: &Daemon, role: Role) -> String {
+    let made = daemon.json(&["tokens", "create", "test", "--role", role.as_str()]);
+    format!("Bearer {}", made["secret"].as_str().unwrap())
+}
+
+/// Every route with every role and with none, as the table says and not otherwise. Planted
+/// faults: a handler whose grant is of another kind than its row; a handler without one.
+#[test]
+fn every_route_asks_for_what_the_table_says() {
+    let daemon = Daemon::start(&[]);
+    let caller = Caller::new(&daemon);
+    for role in Role::ALL {
+        let token = bearer(&daemon, role);
+        for route in ROUTES {
+            let path = route.path.replace("{id}", "00000000-0000-0000-0000-000000000000");
+            let may = route.needs.is_none_or(|needed| role.permissions().contains(&needed));
+            let answer = caller.ask(route.method, &path, &[("authorization", &token)], "");
+            let was_let_in = !matches!(answer.status, 401 | 403);
+            assert_eq!(was_let_in, may, "{role} {} {path}: {}", route.method, answer.status);
+            if !may {
+                assert_eq!(answer.code(), "forbidden");
+            }
+            let nobody = caller.ask(route.method, &path, &[], "");
+            assert_eq!(nobody.status == 401, route.needs.is_some(), "nobody {path}");
+        }
+    }
+    let refused = daemon.json(&["audit", "--activity", "ACCESS_REFUSED"]);
+    assert!(refused.as_array().unwrap().len() > ROUTES.len(), "refusals are audited");
+}
+
+#[test]
+fn every_error_is_a_problem_with_a_code() {
+    let daemon = Daemon::start(&[]);
+    let caller = Caller::new(&daemon);
+    let admin = bearer(&daemon, Role::Admin);
+    let json = ("content-type", "application/json");
+    let long = "x".repeat(70_000);
+    for (method, path, header, body, status, code) in [
+        ("GET", "/nope", None, "", 404, "no-such-route"),
+        ("PUT", "/api/v1/status", None, "", 405, "method-not-allowed"),
+        ("GET", "/api/v1/recordings/x", None, "", 400, "bad-request"),
+        ("GET", "/api/v1/recordings?wat=1", None, "", 400, "bad-request"),
+        ("GET", "/api/v1/recordings?limit=501", None, "", 400, "bad-request"),
+        ("GET", "/api/v1/recordings?after=a1", None, "", 400, "bad-request"),
+        ("GET", "/api/v1/recordings?state=sealed", None, "", 400, "bad-request"),
+        ("POST", "/api/v1/tokens", None, "{}", 415, "unsupported-media-type"),
+        ("POST", "/api/v1/tokens", Some(json), "{", 400, "bad-request"),
+        ("POST", "/api/v1/tokens", Some(json), r#"{"name":1,"role":"ops"}"#, 400, "bad-request"),
+        ("POST", "/api/v1/tokens", Some(json), &long, 413, "too-large"),
+        (
+            "POST",
+            "/api/v1/tokens",
+            Some(json),
+            r#"{"name":"n","role":"DEFAULT_AUDITOR"}"#,
+            403,
+            "forbidden",
+        ),
+    ] {
+        let mut headers = vec![("authorization", admin.as_str())];
+        headers.extend(header);
+        let answer = caller.ask(method, path, &headers, body);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(answer.header("cache-control"), "no-store", "{path}");
+    }
+    for token in ["Bearer rst_0", "Basic cm9vdDo=", "Bearer", &format!("Bearer {long}")[..9_000]] {
+        let answer = caller.ask("GET", "/api/v1/status", &[("authorization", token)], "");
+        assert_eq!((answer.status, answer.code().as_str()), (401, "unauthenticated"));
+        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+    }
+}
+
+#[test]
+fn a_revoked_token_opens_nothing() {
+    let daemon = Daemon::start(&[]);
+    let caller = Caller::new(&daemon);
+    let token = bearer(&daemon, Role::Ops);
+    let status = || caller.ask("GET", "/api/v1/status", &[("authorization", &token)], "");
+    let answer = status();
+    assert_eq!(answer.status, 200);
+    let id = daemon.json(&["tokens", "list"])[0]["id"].as_str().unwrap().to_owned();
+    daemon.json(&["tokens", "revoke", &id]);
+    assert_eq!(status().status, 401);
+}
+
+/// A daemon with one sealed recording.
+fn with_recording() -> (Daemon, String, Vec<u8>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store: PathBuf = folder.path().join("calls");
+    std::fs::create_dir(&store).unwrap();
+    // 1.3 MB: several pieces, many chunks, no round number.
+    let original = Marker::new().wav(83);
+    std::fs::write(store.join("+12025550143.wav"), &original).unwrap();
+    let config = folder.path().join("recseal.toml");
+    let text = format!("[[store]]\npath = '{}'\nsettle = '1s'\n", store.display());
+    std::fs::write(&config, text).unwrap();
+    let mut daemon = Daemon::start(&["--config", config.to_str().unwrap()]);
+    let available = |daemon: &Daemon| daemon.json(&["recordings", "--state-is", "available"]);
+    daemon.wait_until("the recording is sealed", |d| !available(d).as_array().unwrap().is_empty());
+    let id = available(&daemon)[0]["id"].as_str().unwrap().to_owned();
+    (daemon, id, original, folder)
+}
+
+#[test]
+fn media_is_sent_whole_and_in_ranges() {
+    let (daemon, id, original, _folder) = with_recording();
+    let caller = Caller::new(&daemon);
+    let token = bearer(&daemon, Role::CcManager);
+    let path = format!("/api/v1/recordings/{id}/media");
+    let len = original.len();
+    let ask = |method: &str, extra: &[(&str, &str)]| {
+        caller.ask(method, &path, &[&[("authorization", token.as_str())], extra].concat(), "")
+    };
+    let whole = ask("GET", &[]);
+    assert_eq!((whole.status, whole.header("accept-ranges")), (200, "bytes"));
+    assert_eq!(whole.body.as_deref(), Some(&original[..]));
+    assert_eq!(whole.header("cache-control"), "no-store");
+    assert!(whole.header("content-type").starts_with("audio/"));
+    let etag = whole.header("etag").to_owned();
+
+    let head = ask("HEAD", &[]);
+    assert_eq!((head.status, head.header("content-length")), (200, len.to_string().as_str()));
+    assert!(head.body.unwrap().is_empty());
+
+    // Around the borders of a chunk (65,504 bytes) and of a piece (262,144).
+    for (from, to) in [(0, 0), (65_503, 65_504), (262_143, 262_144), (1, 700_000), (len - 1, len)] {
+        let part = ask("GET", &[("range", &format!("bytes={from}-{to}"))]);
+        let end = (to + 1).min(len);
+        assert_eq!(part.status, 206, "{from}-{to}");
+        assert_eq!(part.header("content-range"), format!("bytes {from}-{}/{len}", end - 1));
+        assert_eq!(part.body.as_deref(), Some(&original[from..end]), "{from}-{to}");
+    }
+    let beyond = ask("GET", &[("range", &format!("bytes={len}-"))]);
+    assert_eq!((beyond.status, beyond.code().as_str()), (416, "range-not-satisfiable"));
+    assert_eq!(beyond.header("content-range"), format!("bytes */{len}"));
+    let range = ("range", "bytes=5-9");
+    assert_eq!(ask("GET", &[range, ("if-range", &etag)]).status, 206);
+    assert_eq!(ask("GET", &[range, ("if-range", "\"other\"")]).status, 200);
+    assert_eq!(ask("GET", &[("range", "bytes=0-1,4-5")]).status, 200);
+}
+
+/// Planted fault: auditing only what starts at zero lets a second caller read everything but the
+/// first byte without a trace.
+#[test]
+fn a_playback_is_one_audit_entry_and_none_plays_without() {
+    let (daemon, id, _original, _folder) = with_recording();
+    let caller = Caller::new(&daemon);
+    let path = format!("/api/v1/recordings/{id}/media");
+    let played = || {
+        let entries = daemon.json(&["audit", "--activity", "MEDIA_PLAYED"]);
+        entries.as_array().unwrap().len()
+    };
+    let (one, other) = (bearer(&daemon, Role::CcManager), bearer(&daemon, Role::CcManager));
+    let part = |token: &str, range: &str| {
+        let headers = [("authorization", token), ("range", range)];
+        assert_eq!(caller.ask("GET", &path, &headers, "").status, 206);
+    };
+    part(&one, "bytes=0-99");
+    part(&one, "bytes=100-199");
+    part(&one, "bytes=900-");
+    assert_eq!(played(), 1);
+    part(&other, "bytes=1-");
+    assert_eq!(played(), 2);
+}
+
+/// Names are personal data: only roles that may see them get them.
+#[test]
+fn names_are_for_those_who_may_see_them() {
+    let (daemon, id, _original, _folder) = with_recording();
+    let caller = Caller::new(&daemon);
+    for (role, sees) in [(Role::CcManager, true), (Role::Admin, false), (Role::Auditor, false)] {
+        let token = bearer(&daemon, role);
+        for path in ["/api/v1/recordings".to_owned(), format!("/api/v1/recordings/{id}")] {
+            let answer = caller.ask("GET", &path, &[("authorization", &token)], "");
+            let text = String::from_utf8(answer.body.unwrap().to_vec()).unwrap();
+            assert_eq!(text.contains("2025550143"), sees, "{role} {path}");
+            assert_eq!(text.contains("calls"), sees, "{role} {path}");
+        }
+    }
+    let health = daemon.json(&["status"])["listen"]["health"].as_str().unwrap().to_owned();
+    for path in ["/metrics", "/readyz?verbose", "/livez"] {
+        let answer = caller.runtime.block_on(async {
+            let stream = TcpStream::connect(&health).await.unwrap();
+            let request = Request::get(path).header("host", "x").body(Full::default()).unwrap();
+            exchange(stream, request).await
+        });
+        assert_eq!(answer.status, 200, "{path}");
+        let text = String::from_utf8(answer.body.unwrap().to_vec()).unwrap();
+        assert!(!text.contains("2025550143") && !text.contains("calls"), "{path}: {text}");
+    }
+    assert!(!daemon.log().contains("2025550143"), "{}", daemon.log());
+}
