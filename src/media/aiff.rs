@@ -95,8 +95,8 @@ fn caf(bytes: &mut Bytes<'_>, info: &mut MediaInfo) -> Option<()> {
     let (mut packet_bytes, mut packet_frames, mut valid_frames) = (0, 0, None);
     let mut data = None;
     let mut at = 8;
-    while let Some(id) = bytes.array(at) {
-        let size = bytes.u64_be(at + 4)?;
+    while at < bytes.len() {
+        let (Some(id), Some(size)) = (bytes.array(at), bytes.u64_be(at + 4)) else { break };
         let body = at + 12;
         match &id {
             b"desc" => {
@@ -112,15 +112,18 @@ fn caf(bytes: &mut Bytes<'_>, info: &mut MediaInfo) -> Option<()> {
             b"data" => data = Some((body + 4, size)),
             _ => {}
         }
-        let Some(next) = body.checked_add(size).filter(|next| *next <= bytes.len()) else { break };
-        at = next;
+        at = body.saturating_add(size);
     }
-    let (data_at, size) = data?;
+    let is_whole = at == bytes.len();
+    let Some((data_at, size)) = data else {
+        info.damage = (!is_whole).then_some(Damage::Truncated);
+        return None;
+    };
     let rest = bytes.len().saturating_sub(data_at);
     let (there, damage) = match size {
         u64::MAX => (rest, Some(Damage::Unfinished)),
         size if size - size.min(4) > rest => (rest, Some(Damage::Truncated)),
-        size => (size - size.min(4), None),
+        size => (size - size.min(4), (!is_whole).then_some(Damage::Truncated)),
     };
     info.damage = damage;
     let by_bytes = there.checked_div(packet_bytes).and_then(|n| n.checked_mul(packet_frames));

@@ -21,13 +21,13 @@ pub(super) fn read(bytes: &mut Bytes<'_>, _: Hint<'_>) -> Option<MediaInfo> {
     }
 }
 
-/// Walks the tags to the end or until the purse is empty; the last tag from behind is then what
-/// tells the time.
+/// The script says how long it is, else the last tag, which can be found from behind; only a cut
+/// file has no such tag and is walked.
 fn flv(bytes: &mut Bytes<'_>) -> MediaInfo {
     let mut info = found("flv", None);
     let mut script = Script::default();
     let mut picture_codec = None;
-    let (mut last_ms, mut before_last_ms) = (0, 0);
+    let mut last_ms = 0;
     let mut at = u64::from(bytes.u32_be(5).unwrap_or(9)) + 4;
     for _ in 0..FLV_HEADER_TAGS {
         let Some(tag) = FlvTag::at(bytes, at) else { break };
@@ -49,9 +49,7 @@ fn flv(bytes: &mut Bytes<'_>) -> MediaInfo {
     } else {
         at = u64::from(bytes.u32_be(5).unwrap_or(9)) + 4;
         while let Some(tag) = FlvTag::at(bytes, at).filter(|tag| tag.end <= bytes.len()) {
-            if tag.ms > last_ms {
-                (before_last_ms, last_ms) = (last_ms, tag.ms);
-            }
+            last_ms = last_ms.max(tag.ms);
             at = tag.end + 4;
         }
     }
@@ -62,10 +60,9 @@ fn flv(bytes: &mut Bytes<'_>) -> MediaInfo {
         () if script.duration_ms == Some(0) => Some(Damage::Unfinished),
         () => None,
     };
-    let by_tags = Some(last_ms + (last_ms - before_last_ms).min(FLV_TAG_MS_MAX));
     info.duration_ms = match script.duration_ms {
         Some(ms) if ms > 0 && is_whole => Some(ms),
-        _ => by_tags.filter(|ms| *ms > 0),
+        _ => Some(last_ms).filter(|ms| *ms > 0),
     };
     info
 }
@@ -152,17 +149,19 @@ fn avi(bytes: &mut Bytes<'_>) -> MediaInfo {
     let mut info = found("avi", None);
     let riff_bytes = u64::from(bytes.u32_le(4).unwrap_or(0));
     let mut avi = Avi::default();
-    let mut has_media = false;
+    let mut media = None;
     let mut at = 12;
     while let Some(id) = bytes.array::<4>(at) {
         let Some(size) = bytes.u32_le(at + 4).map(u64::from) else { break };
         if id == *b"LIST" && bytes.array(at + 8) == Some(*b"hdrl") {
             avi.read_headers(bytes, at + 12, at + 8 + size, 0);
         }
-        has_media |= id == *b"LIST" && bytes.array(at + 8) == Some(*b"movi");
+        if id == *b"LIST" && bytes.array(at + 8) == Some(*b"movi") {
+            media = media.or(Some((at + 8, size)));
+        }
         at += 8 + size.next_multiple_of(2);
     }
-    let is_open = riff_bytes == 0 || !has_media && bytes.len() > 12;
+    let is_open = riff_bytes == 0 || media.is_none() && bytes.len() > 12;
     info.damage = match () {
         () if is_open => Some(Damage::Unfinished),
         () if riff_bytes + 8 > bytes.len() || at > bytes.len() => Some(Damage::Truncated),
@@ -178,8 +177,10 @@ fn avi(bytes: &mut Bytes<'_>) -> MediaInfo {
     info.duration_ms = match whole_ms {
         // Sound and pictures alternate, so the share of bytes is the share of time.
         Some(ms) if info.damage == Some(Damage::Truncated) => {
-            let share = u128::from(ms) * u128::from(bytes.len());
-            u64::try_from(share / u128::from(riff_bytes + 8)).ok()
+            let (from, size) = media.unwrap_or_default();
+            let there = (bytes.len() - from).min(size);
+            let share = (u128::from(ms) * u128::from(there)).checked_div(size.into());
+            share.and_then(|ms| u64::try_from(ms).ok())
         }
         ms => ms,
     };
@@ -241,6 +242,3 @@ const FLV_HEADER_TAGS: usize = 40;
 
 /// `onMetaData` may hold a long index, but the numbers stand before it.
 const SCRIPT_BYTES: usize = 4_096;
-
-/// A longer step between two tags is a pause, not the length of the last one.
-const FLV_TAG_MS_MAX: u64 = 200;

@@ -33,6 +33,9 @@ pub(super) fn read(bytes: &mut Bytes<'_>, _: Hint<'_>) -> Option<MediaInfo> {
                 movie.media_bytes += item.end - item.body;
                 let there = bytes.len().min(item.end).saturating_sub(item.body);
                 movie.media_bytes_there += there;
+                if item.end <= bytes.len() {
+                    movie.keep_fragment();
+                }
             }
             _ => {}
         }
@@ -82,6 +85,8 @@ struct Track {
     timescale: u64,
     /// In timescale units: of the header, then as far as the fragments reach.
     duration: u64,
+    /// The same with the last `moof`, whose samples come behind it and may be cut.
+    fragment_until: u64,
     default_sample_duration: u64,
     codec: &'static str,
     channels: Option<u16>,
@@ -103,9 +108,8 @@ impl Movie {
     /// What the header says, or how far the fragments reach; of a cut plain file the share of
     /// its samples that is there, because interleaving keeps the two in step.
     fn duration_ms(&self) -> Option<u64> {
-        let by_track = || {
-            self.tracks.iter().filter_map(|track| to_ms(track.duration, track.timescale)).max()
-        };
+        let by_track =
+            || self.tracks.iter().filter_map(|track| to_ms(track.duration, track.timescale)).max();
         let whole = match self.duration_ms {
             Some(ms) if ms > 0 && !self.is_fragmented => ms,
             _ => by_track().filter(|ms| *ms > 0)?,
@@ -153,15 +157,18 @@ impl Movie {
     }
 
     fn add_fragment(&mut self, bytes: &mut Bytes<'_>, moof: Item) {
-        if moof.end > bytes.len() {
-            return; // its samples are not there
-        }
         let mut at = moof.body;
         while let Some(traf) = next_box(bytes, at, moof.end) {
             if traf.kind == *b"traf" {
                 self.add_track_fragment(bytes, traf);
             }
             at = traf.end;
+        }
+    }
+
+    fn keep_fragment(&mut self) {
+        for track in &mut self.tracks {
+            track.duration = track.duration.max(track.fragment_until);
         }
     }
 
@@ -189,7 +196,7 @@ impl Movie {
             }
             at = item.end;
         }
-        track.duration = track.duration.max(until);
+        track.fragment_until = until;
         Some(())
     }
 }
@@ -238,8 +245,8 @@ impl Track {
                 self.channels = Some(bytes.u16_be(entry.body + 16)?).filter(|n| *n > 0);
                 let rate = bytes.u32_be(entry.body + 24)? >> 16;
                 self.sample_rate_hz = Some(rate).filter(|rate| *rate > 0);
-                if entry.kind == *b"mp4a" && is_mpeg_layer(bytes, entry) {
-                    self.codec = "mp3";
+                if entry.kind == *b"mp4a" {
+                    self.read_decoder_config(bytes, entry);
                 }
             }
             b"vide" => {
@@ -250,17 +257,34 @@ impl Track {
         }
         Some(())
     }
+
+    /// `mp4a` means AAC unless its `esds` says MPEG-1 or MPEG-2 audio; and the number of channels
+    /// beside it is 2 whatever the truth is, which stands in the decoder's configuration.
+    fn read_decoder_config(&mut self, bytes: &mut Bytes<'_>, entry: Item) -> Option<()> {
+        let esds = find(bytes, Item { body: entry.body + 28, ..entry }, b"esds")?;
+        let stream = descriptor(bytes, esds.body + 4, 3)?;
+        let decoder = descriptor(bytes, stream + 3, 4)?;
+        if matches!(bytes.u8(decoder)?, 0x69 | 0x6b) {
+            self.codec = "mp3";
+            return Some(());
+        }
+        let config = descriptor(bytes, decoder + 13, 5)?;
+        let channels = bytes.u16_be(config)? >> 3 & 0xf;
+        self.channels = Some(channels).filter(|n| *n > 0).or(self.channels);
+        Some(())
+    }
 }
 
-/// `mp4a` means AAC unless the object type in its `esds` says MPEG-1 or MPEG-2 audio.
-fn is_mpeg_layer(bytes: &mut Bytes<'_>, entry: Item) -> bool {
-    let esds = Item { body: entry.body + 28, ..entry };
-    let Some(esds) = find(bytes, esds, b"esds") else { return false };
-    // Tags 3 and 4 with lengths of one or four bytes stand before the object type.
-    let plaintext: [u8; 24] = bytes.array(esds.body).unwrap_or([0; 24]);
-    let config = plaintext.iter().skip(4).skip_while(|byte| **byte != 4).skip(1);
-    let object_type = config.skip_while(|byte| **byte & 0x80 != 0).nth(1);
-    matches!(object_type, Some(0x69 | 0x6b))
+/// Where the contents of the MPEG-4 descriptor `tag` at `at` begin. Its length has 7 bits a byte.
+fn descriptor(bytes: &mut Bytes<'_>, at: u64, tag: u8) -> Option<u64> {
+    if bytes.u8(at)? != tag {
+        return None;
+    }
+    let mut at = at + 1;
+    while bytes.u8(at)? & 0x80 != 0 {
+        at += 1;
+    }
+    Some(at + 1)
 }
 
 /// Duration and timescale of an `mvhd` or `mdhd`. All ones mean unknown.

@@ -40,7 +40,7 @@ pub(super) fn read(bytes: &mut Bytes<'_>, _: Hint<'_>) -> Option<MediaInfo> {
         () if walk.tracks.is_empty() => Some(Damage::Corrupt),
         () => None,
     };
-    info.duration_ms = walk.duration_ms(info.damage.is_none());
+    info.duration_ms = walk.duration_ms(info.damage);
     if let Some(sound) = walk.tracks.iter().find(|track| track.kind == KIND_SOUND) {
         info.codec = Some(sound.codec.into());
         info.channels = Some(sound.channels).filter(|n| *n > 0);
@@ -130,21 +130,26 @@ impl Walk {
         let ticks = self.cluster_ticks.saturating_add_signed(relative.into());
         if ticks > self.last_ticks {
             (self.before_last_ticks, self.last_ticks) = (self.last_ticks, ticks);
+        } else if ticks < self.last_ticks {
+            // Pictures are stored in the order of decoding.
+            self.before_last_ticks = self.before_last_ticks.max(ticks);
         }
         Some(())
     }
 
     /// The header's word if nothing speaks against it. Else the last block's time plus the step
-    /// that led to it, because a block says when it begins and not how long it is.
-    fn duration_ms(&self, is_whole: bool) -> Option<u64> {
+    /// that led to it, because a block says when it begins and not how long it is; without the
+    /// step where blocks are missing.
+    fn duration_ms(&self, damage: Option<Damage>) -> Option<u64> {
         let step = match self.before_last_ticks {
             0 => 0,
+            _ if damage == Some(Damage::Truncated) => 0,
             before => self.last_ticks - before,
         };
         let by_blocks = (self.last_ticks > 0).then(|| (self.last_ticks + step) as f64);
         let by_header = self.duration_ticks.filter(|ticks| ticks.is_finite() && *ticks > 0.0);
         let ticks = match (by_header, by_blocks) {
-            (Some(header), _) if is_whole => header,
+            (Some(header), _) if damage.is_none() => header,
             (Some(header), Some(blocks)) => header.min(blocks),
             (_, blocks) => blocks?,
         };
@@ -187,6 +192,9 @@ impl Track {
             track.codec = format.codec();
             track.channels = format.channels;
             track.sample_rate_hz = format.sample_rate_hz;
+        }
+        if track.codec == "opus" {
+            track.sample_rate_hz = 48_000; // the one it decodes to; writers put the input's here
         }
         track
     }

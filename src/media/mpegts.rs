@@ -53,7 +53,7 @@ pub(super) fn read(bytes: &mut Bytes<'_>, _: Hint<'_>) -> Option<MediaInfo> {
         () => None,
     };
     let first = streams.iter().filter_map(|stream| stream.first).min();
-    let until = streams.iter().filter_map(Stream::until).max();
+    let until = streams.iter().filter_map(|stream| stream.until(info.damage)).max();
     if let (Some(first), Some(until)) = (first, until) {
         info.duration_ms = to_ms(until.saturating_sub(first), CLOCK_HZ);
     }
@@ -85,18 +85,32 @@ struct Stream {
     codec: &'static str,
     is_sound: bool,
     first: Option<u64>,
-    last: u64,
-    before_last: u64,
+    last: Unit,
+    before_last: Unit,
     adts: Option<(u16, u32)>,
 }
 
+/// One PES packet: a picture, or a run of sound frames.
+#[derive(Clone, Copy, Default)]
+struct Unit {
+    time: u64,
+    /// 0 where the writer does not say, as for pictures.
+    len_bytes: u64,
+}
+
 impl Stream {
-    /// The last time plus the step that led to it; a time says when a picture or a run of sound
-    /// frames begins.
-    fn until(&self) -> Option<u64> {
-        let first = self.first?;
-        let step = self.last.saturating_sub(self.before_last.max(first));
-        Some(self.last + step)
+    /// The last time plus the step that led to it, shortened as the last unit is shorter: a time
+    /// says when a unit begins, and the last run of sound frames may hold fewer of them. Without
+    /// that step where units are missing.
+    fn until(&self, damage: Option<Damage>) -> Option<u64> {
+        if damage.is_some() {
+            return Some(self.last.time);
+        }
+        let begin = self.before_last.time.max(self.first?);
+        let step = self.last.time.saturating_sub(begin);
+        let share = step.checked_mul(self.last.len_bytes)?;
+        let step = share.checked_div(self.before_last.len_bytes).unwrap_or(step).min(step);
+        Some(self.last.time + step)
     }
 }
 
@@ -132,8 +146,8 @@ fn read_pmt(bytes: &mut Bytes<'_>, packet: &Packet) -> Option<Vec<Stream>> {
             _ => ("ts_unknown", false),
         };
         let pid = bytes.u16_be(at + 1)? & 0x1fff;
-        let (first, last, before_last, adts) = (None, 0, 0, None);
-        streams.push(Stream { pid, codec, is_sound, first, last, before_last, adts });
+        let (last, before_last) = Default::default();
+        streams.push(Stream { pid, codec, is_sound, first: None, last, before_last, adts: None });
         at += 5 + u64::from(bytes.u16_be(at + 3)? & 0xfff);
     }
     Some(streams)
@@ -143,15 +157,18 @@ fn read_pmt(bytes: &mut Bytes<'_>, packet: &Packet) -> Option<Vec<Stream>> {
 fn add_time(bytes: &mut Bytes<'_>, packet: &Packet, streams: &mut [Stream]) -> Option<()> {
     let stream = streams.iter_mut().find(|stream| stream.pid == packet.pid)?;
     let at = packet.payload;
-    let [0, 0, 1, _, _, _, _, flags, header] = bytes.array(at)? else { return None };
+    let [0, 0, 1, _, len1, len0, _, flags, header] = bytes.array(at)? else { return None };
     if !packet.begins || flags & 0x80 == 0 {
         return None;
     }
     let [p0, p1, p2, p3, p4] = bytes.array(at + 9)?.map(u64::from);
     let time = (p0 >> 1 & 7) << 30 | p1 << 22 | (p2 >> 1) << 15 | p3 << 7 | p4 >> 1;
     stream.first = Some(stream.first.map_or(time, |first| first.min(time)));
-    if time > stream.last {
-        (stream.before_last, stream.last) = (stream.last, time);
+    let unit = Unit { time, len_bytes: u16::from_be_bytes([len1, len0]).into() };
+    if time > stream.last.time {
+        (stream.before_last, stream.last) = (stream.last, unit);
+    } else if time < stream.last.time && time > stream.before_last.time {
+        stream.before_last = unit; // pictures come in the order of decoding
     }
     if stream.codec == "aac" && stream.adts.is_none() {
         stream.adts = super::mpeg::adts(bytes.array(at + 9 + u64::from(header))?);

@@ -199,26 +199,25 @@ struct Wave {
 }
 
 impl Wave {
-    /// By blocks where blocks have a length, else by the mean rate; `fact` only ever shortens,
-    /// because it knows how much of the last block is padding.
+    /// By blocks where blocks have a length, else by the mean rate. Of blocks, `fact` knows how
+    /// much of the last one is padding; elsewhere writers disagree on what it counts.
     fn duration_ms(&self, format: WaveFormat) -> Option<u64> {
         if let Some(frame_bytes) = format.frame_bytes() {
             let frames = self.data_bytes / u64::from(frame_bytes);
             return to_ms(frames, format.sample_rate_hz.into());
         }
-        let by_fact = match self.fact_frames {
-            0 => u64::MAX,
-            frames => to_ms(frames, format.sample_rate_hz.into())?,
-        };
-        let by_bytes = match (format.frames_per_block, format.block_bytes) {
-            (1.., 1..) => {
-                let blocks = self.data_bytes / u64::from(format.block_bytes);
-                let frames = blocks.checked_mul(format.frames_per_block.into())?;
-                to_ms(frames, format.sample_rate_hz.into())?
-            }
-            _ => to_ms(self.data_bytes, format.bytes_per_second.into())?,
-        };
-        Some(by_bytes.min(by_fact))
+        if format.frames_per_block == 0 || format.block_bytes == 0 {
+            let bytes_per_second = match format.codec() {
+                // Fixed: two samples a byte. Writers count as if it were one.
+                "g722" => u64::from(format.sample_rate_hz / 2) * u64::from(format.channels),
+                _ => format.bytes_per_second.into(),
+            };
+            return to_ms(self.data_bytes, bytes_per_second);
+        }
+        let blocks = self.data_bytes / u64::from(format.block_bytes);
+        let by_blocks = blocks.checked_mul(format.frames_per_block.into())?;
+        let frames = if self.fact_frames > 0 { by_blocks.min(self.fact_frames) } else { by_blocks };
+        to_ms(frames, format.sample_rate_hz.into())
     }
 }
 
@@ -258,7 +257,8 @@ fn walk(bytes: &mut Bytes<'_>, flavour: Flavour) -> Wave {
         at = next;
     }
     if wave.data_at == 0 {
-        wave.damage = Some(if riff_bytes > bytes.len() { Damage::Truncated } else { Damage::Corrupt });
+        wave.damage =
+            Some(if riff_bytes > bytes.len() { Damage::Truncated } else { Damage::Corrupt });
     } else if wave.format.is_none() {
         wave.damage = Some(Damage::Corrupt);
     }
