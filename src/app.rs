@@ -106,8 +106,12 @@ pub fn serve(config: Config) -> Result<(), AppError> {
     outcome
 }
 
-/// Everything but the doors.
-fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
+/// Everything but the doors and the timers: the engine on a complete state folder.
+///
+/// # Errors
+///
+/// [`AppError`]; what was made so far stays and is used by the next call.
+pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
     let (catalog, keys, created) = open_state(config, clock)?;
     if created {
         let sha256 = keys.tls().facts().sha256;
@@ -206,12 +210,7 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
     let api = http::api(services.clone());
     doors.spawn(unix.serve(api.clone(), stopped.clone()));
     let tls = Arc::clone(&engine);
-    doors.spawn(listen::serve_tls(
-        https,
-        api,
-        move || tls.keys().tls().current(),
-        stopped.clone(),
-    ));
+    doors.spawn(listen::serve_tls(https, api, move || tls.keys().tls().current(), stopped.clone()));
     doors.spawn(listen::serve_plain(health, http::health(services), stopped.clone()));
 
     let daemon = Daemon {

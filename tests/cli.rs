@@ -123,8 +123,15 @@ fn json_is_one_document_everywhere() {
 fn one_daemon_per_state_folder_and_a_stale_socket_is_replaced() {
     let mut daemon = Daemon::start(&[]);
     let state = daemon.state();
-    let second = recseal(&["serve", "--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0",
-        "--state", state.to_str().unwrap()]);
+    let second = recseal(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--health-listen",
+        "127.0.0.1:0",
+        "--state",
+        state.to_str().unwrap(),
+    ]);
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert_eq!(daemon.json(&["status"])["ready"], true);
     daemon.kill_nine();

@@ -104,10 +104,10 @@ impl ReadTx<'_> {
         // with more of those are not found, and are no text in any encoding.
         let behind = [stem, &[0xff; 4]].concat();
         let mut statement = self.conn.prepare_cached(SELECT_NAMED)?;
-        let rows = statement.query_map(
-            params![store, folder_bytes(folder), stem, behind],
-            |row| Ok((row.get("id")?, path_of(row)?, row.get("state")?)),
-        )?;
+        let rows = statement
+            .query_map(params![store, folder_bytes(folder), stem, behind], |row| {
+                Ok((row.get("id")?, path_of(row)?, row.get("state")?))
+            })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 

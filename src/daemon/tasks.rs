@@ -149,9 +149,10 @@ impl Task for DiscoverTask {
             let stats = watcher.stats();
             self.engine.note_watching(stats.watches, stats.overflows);
         }
-        let dues = self.stores.iter().flat_map(|watched| {
-            watched.due.values().copied().chain(watched.next_scan)
-        });
+        let dues = self
+            .stores
+            .iter()
+            .flat_map(|watched| watched.due.values().copied().chain(watched.next_scan));
         dues.min().map_or(Progress::Idle, Progress::DueAt)
     }
 }

@@ -279,8 +279,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<Zeroizing<String>, FlowError> {
         let (_, _, key) = self.open_copy(id, SealedKind::Media)?;
-        let entry = AuditEntry::new(now, actor(grant.principal()), Activity::KeyExported)
-            .on_recording(id);
+        let entry =
+            AuditEntry::new(now, actor(grant.principal()), Activity::KeyExported).on_recording(id);
         self.catalog.write(|tx| tx.append_audit(&entry))?;
         Ok(key.expose_export(id.0))
     }
@@ -315,10 +315,8 @@ impl Engine {
         recording: Option<RecordingId>,
         now: Timestamp,
     ) {
-        let actor = who.map_or_else(
-            || Actor::new("nobody", "nobody", AuthenticatedBy::Nothing),
-            actor,
-        );
+        let actor =
+            who.map_or_else(|| Actor::new("nobody", "nobody", AuthenticatedBy::Nothing), actor);
         let mut entry = AuditEntry::new(now, actor, Activity::AccessRefused)
             .with_outcome(Outcome::Refused)
             .because(what.as_str());
@@ -361,8 +359,7 @@ impl Engine {
         let vault = vault_of(&self.vault, opened.as_deref(), copy.vault).ok_or_else(|| {
             FlowError::Invalid { what: "opening it", why: "its store is not there".to_owned() }
         })?;
-        let source =
-            vault.open(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
+        let source = vault.open(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
         SealedReader::open(key, source).map_err(|source| FlowError::Damaged { id, source })
     }
 }

@@ -99,8 +99,14 @@ struct Survey<'e> {
 
 /// One difference, to be written with others in one transaction.
 enum Change {
-    Add { sighting: Sighting, is_finished: bool },
-    AddSidecar { recording: RecordingId, sighting: Sighting },
+    Add {
+        sighting: Sighting,
+        is_finished: bool,
+    },
+    AddSidecar {
+        recording: RecordingId,
+        sighting: Sighting,
+    },
     Unchanged(RecordingId),
     Changed(RecordingId, Sighting),
     Finished(RecordingId),

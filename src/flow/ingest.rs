@@ -182,7 +182,9 @@ impl Engine {
                 match outcome {
                     Ok(_) => recorded.push(attempt),
                     // A look found it changed meanwhile: it is not ours to seal now.
-                    Err(CatalogError::WrongState { .. } | CatalogError::UnknownRecording { .. }) => {}
+                    Err(
+                        CatalogError::WrongState { .. } | CatalogError::UnknownRecording { .. },
+                    ) => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -277,8 +279,8 @@ impl Engine {
         self.catalog.write(|tx| {
             sealed.iter().try_for_each(|one| {
                 let id = one.recording.id;
-                let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingSealed)
-                    .on_recording(id);
+                let entry =
+                    AuditEntry::new(now, Actor::DAEMON, Activity::RecordingSealed).on_recording(id);
                 tx.advance(id, RecordingEvent::SealVerified, &entry).map(drop)
             })
         })?;

@@ -35,13 +35,11 @@ use keymanager::{CertificateChange, KeyManager};
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timestamp;
 use crate::compliance::audit::Activity;
-use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::domain::lifecycle::RecordingState;
+use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
 
-pub use desk::{
-    PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified,
-};
+pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use ingest::Ingested;
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};

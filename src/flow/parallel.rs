@@ -13,8 +13,7 @@ where
     if width == 1 {
         return items.into_iter().map(work).collect();
     }
-    let slots: Vec<_> =
-        items.into_iter().map(|item| Mutex::new((Some(item), None::<R>))).collect();
+    let slots: Vec<_> = items.into_iter().map(|item| Mutex::new((Some(item), None::<R>))).collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..width {

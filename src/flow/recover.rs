@@ -41,11 +41,7 @@ impl Engine {
     }
 
     /// `Sealing` becomes `Settled` and the key is gone, in one transaction.
-    pub(super) fn abandon_attempt(
-        &self,
-        id: RecordingId,
-        now: Timestamp,
-    ) -> Result<(), FlowError> {
+    pub(super) fn abandon_attempt(&self, id: RecordingId, now: Timestamp) -> Result<(), FlowError> {
         let entry =
             AuditEntry::new(now, Actor::DAEMON, Activity::SealingAbandoned).on_recording(id);
         self.catalog.write(|tx| {

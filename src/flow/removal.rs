@@ -10,9 +10,7 @@ use crate::catalog::Sidecar;
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::domain::lifecycle::RecordingEvent;
-use crate::domain::{
-    DestructionEvidence, Overwrite, Recording, RecordingId, SealedKind, StoreId,
-};
+use crate::domain::{DestructionEvidence, Overwrite, Recording, RecordingId, SealedKind, StoreId};
 use crate::flow::crash::crash_point;
 use crate::flow::ingest::chain;
 use crate::flow::looks::{self, Original};
@@ -20,9 +18,7 @@ use crate::flow::stores::{Opened, vault_of};
 use crate::flow::{Engine, FlowError, parallel};
 use crate::seal::{self, SealedReader, VerifiedSeal};
 use crate::vault::Vault;
-use crate::vault::original::{
-    self, Removal, RemoveError, RemovePolicy, Resumed, Unfinished,
-};
+use crate::vault::original::{self, Removal, RemoveError, RemovePolicy, Resumed, Unfinished};
 
 /// A recording whose original may go.
 pub(super) struct Removable {
@@ -160,18 +156,17 @@ impl Engine {
         let later = || End::Later(SLOW);
         let slot = self.slot_of(recording.store).ok_or_else(later)?;
         let opened = slot.open().map_err(|_| later())?;
-        let file =
-            match looks::open_original(&opened, &recording.path, &recording.fingerprint) {
-                Ok(Original::Same(file)) => file,
-                Ok(Original::Changed(_)) => {
-                    return Err(End::Gone(untouched(&opened), "changed-after-sealing"));
-                }
-                Ok(Original::Vanished) => {
-                    return Err(End::Gone(untouched(&opened), "already-gone"));
-                }
-                Ok(Original::Busy) => return Err(End::Later(SOON)),
-                Ok(Original::HardLinked) | Err(_) => return Err(later()),
-            };
+        let file = match looks::open_original(&opened, &recording.path, &recording.fingerprint) {
+            Ok(Original::Same(file)) => file,
+            Ok(Original::Changed(_)) => {
+                return Err(End::Gone(untouched(&opened), "changed-after-sealing"));
+            }
+            Ok(Original::Vanished) => {
+                return Err(End::Gone(untouched(&opened), "already-gone"));
+            }
+            Ok(Original::Busy) => return Err(End::Later(SOON)),
+            Ok(Original::HardLinked) | Err(_) => return Err(later()),
+        };
         let id = recording.id;
         let (copies, wrapped) = self
             .catalog
@@ -202,11 +197,8 @@ impl Engine {
         };
         let end = match proof {
             Some(proof) => {
-                let removal = Removal {
-                    path: sidecar.path.clone(),
-                    expected: sidecar.fingerprint,
-                    proof,
-                };
+                let removal =
+                    Removal { path: sidecar.path.clone(), expected: sidecar.fingerprint, proof };
                 end_of(original::remove(opened.store.root(), removal, policy))
             }
             None => {
@@ -217,9 +209,7 @@ impl Engine {
                 };
                 match original::resume_many(opened.store.root(), vec![unfinished], policy).pop() {
                     Some(Ok(Resumed::Finished(evidence))) => End::Gone(evidence, "resumed"),
-                    Some(Ok(Resumed::NothingLeft)) => {
-                        End::Gone(untouched(opened), "already-gone")
-                    }
+                    Some(Ok(Resumed::NothingLeft)) => End::Gone(untouched(opened), "already-gone"),
                     Some(Ok(Resumed::Untouched)) | None => End::Later(SOON),
                     Some(Err(error)) => end_of(Err(error)),
                 }

@@ -33,9 +33,7 @@ impl Engine {
             let opened = self.slot_of(sidecar.store).and_then(|slot| slot.open().ok());
             let outcome = match (opened, sidecar.state) {
                 (Some(opened), SidecarState::Found) => self.seal_sidecar(&opened, &sidecar, now),
-                (Some(opened), SidecarState::Sealed) => {
-                    self.finish_sidecar(&opened, &sidecar, now)
-                }
+                (Some(opened), SidecarState::Sealed) => self.finish_sidecar(&opened, &sidecar, now),
                 (_, SidecarState::Stored) | (None, _) => self.put_off(&sidecar, now),
             };
             match outcome {
@@ -75,9 +73,8 @@ impl Engine {
         };
         self.report_secrets(&file, sidecar);
         let id = sidecar.recording;
-        let (copies, wrapped) = self
-            .catalog
-            .read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
+        let (copies, wrapped) =
+            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
         let Some(wrapped) = wrapped else { return self.put_off(sidecar, now) };
         let key = self.keys.unwrap(id.0, &wrapped)?;
         let (vault_name, path) =
@@ -142,9 +139,8 @@ impl Engine {
     ) -> Result<seal::VerifiedSeal, FlowError> {
         let id = sidecar.recording;
         let missing = || FlowError::Sidecar { id, why: "its sealed copy is missing".to_owned() };
-        let (copies, wrapped) = self
-            .catalog
-            .read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
+        let (copies, wrapped) =
+            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
         let copy =
             copies.iter().find(|copy| copy.sidecar == Some(sidecar.id)).ok_or_else(missing)?;
         let key = self.keys.unwrap(id.0, &wrapped.ok_or_else(missing)?)?;

@@ -171,8 +171,12 @@ impl Engine {
         }
         let looked = stores.iter().all(|store| store.state != "starting");
         let recovered = self.recovered.load(Ordering::Acquire);
-        let checks =
-            vec![("keys", true), ("catalog", true), ("recovered", recovered), ("first_scan", looked)];
+        let checks = vec![
+            ("keys", true),
+            ("catalog", true),
+            ("recovered", recovered),
+            ("first_scan", looked),
+        ];
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: looked && recovered,

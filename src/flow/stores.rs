@@ -136,15 +136,17 @@ impl StoreSlot {
         let excluded: Vec<_> = self.excluded.iter().map(PathBuf::as_path).collect();
         let spec = &self.spec;
         let store = Store::open(&spec.path, spec.profile, spec.settings, &excluded, known_as)?;
-        let unopened = |error: VaultError| IntakeError::Root { source: std::io::Error::other(error) };
+        let unopened =
+            |error: VaultError| IntakeError::Root { source: std::io::Error::other(error) };
         let beside = match spec.layout {
             Layout::Vault => None,
             Layout::Beside => Some(
-                LocalVault::open(store.expose_root(), vault::Layout::Beside, self.reserve_bytes).map_err(unopened)?,
+                LocalVault::open(store.expose_root(), vault::Layout::Beside, self.reserve_bytes)
+                    .map_err(unopened)?,
             ),
         };
-        let storage = storage_report(store.root())
-            .map_err(|source| IntakeError::Root { source })?;
+        let storage =
+            storage_report(store.root()).map_err(|source| IntakeError::Root { source })?;
         Ok(Opened { store: Arc::new(store), beside, storage })
     }
 
@@ -191,9 +193,7 @@ pub(super) fn copy_place(
     let beside = opened.filter(|opened| opened.beside.is_some()).and_then(|opened| {
         let named = match kind {
             SealedKind::Media | SealedKind::Sidecar => original.clone(),
-            SealedKind::Peaks => {
-                StorePath::new([original.expose_bytes(), b".peaks"].concat())?
-            }
+            SealedKind::Peaks => StorePath::new([original.expose_bytes(), b".peaks"].concat())?,
         };
         let path = beside_path(&named)?;
         let fits = path.expose_name().len() <= NAME_BYTES_MAX;
@@ -244,9 +244,9 @@ pub(super) fn vault_of<'e>(
 ) -> Option<&'e LocalVault> {
     match name {
         VaultName::Own => Some(own),
-        VaultName::Beside(id) => {
-            opened.filter(|opened| opened.store.id() == id).and_then(|opened| opened.beside.as_ref())
-        }
+        VaultName::Beside(id) => opened
+            .filter(|opened| opened.store.id() == id)
+            .and_then(|opened| opened.beside.as_ref()),
     }
 }
 

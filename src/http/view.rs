@@ -5,12 +5,12 @@
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::catalog::{MediaState as StateGroup, TokenRow};
 use crate::clock::Timestamp;
+use crate::compliance::audit::ChainedEntry;
 use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 use crate::flow;
-use crate::catalog::{MediaState as StateGroup, TokenRow};
-use crate::compliance::audit::ChainedEntry;
 
 use super::{Addresses, ApiError};
 

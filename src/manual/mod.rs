@@ -8,3 +8,12 @@ pub mod operations {}
 
 #[doc = include_str!("security.md")]
 pub mod security {}
+
+#[doc = include_str!("format.md")]
+pub mod format {}
+
+#[doc = include_str!("keys.md")]
+pub mod keys {}
+
+#[doc = include_str!("audit.md")]
+pub mod audit {}

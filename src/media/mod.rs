@@ -231,4 +231,3 @@ const SIGNED_EXTENSIONS: &[&str] = &[
 
 #[cfg(test)]
 mod tests;
-
