@@ -236,9 +236,8 @@ fn end_of(outcome: Result<DestructionEvidence, RemoveError>) -> End {
     };
     match error {
         // Not ours any more: what lies there now is found as a new recording.
-        RemoveError::Changed { .. } | RemoveError::Missing { .. } => {
-            End::Gone(nothing_done(), "changed-after-sealing")
-        }
+        RemoveError::Changed { .. } => End::Gone(nothing_done(), "changed-after-sealing"),
+        RemoveError::Missing { .. } => End::Gone(nothing_done(), "already-gone"),
         RemoveError::Busy { .. } => End::Later(SOON),
         RemoveError::HardLinked { .. }
         | RemoveError::Protected { .. }

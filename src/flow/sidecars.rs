@@ -77,6 +77,12 @@ impl Engine {
             self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
         let Some(wrapped) = wrapped else { return self.put_off(sidecar, now) };
         let key = self.keys.unwrap(id.0, &wrapped)?;
+        for copy in copies.iter().filter(|copy| copy.sidecar == Some(sidecar.id)) {
+            // An earlier attempt: whole or not, it was not proved.
+            let Some(vault) = vault_of(&self.vault, Some(opened), copy.vault) else { continue };
+            vault.destroy(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
+            self.catalog.write(|tx| tx.forget_copy(id, copy))?;
+        }
         let (vault_name, path) =
             copy_place(Some(opened), sidecar.id.0, &sidecar.path, SealedKind::Sidecar);
         let plain_bytes = sidecar.fingerprint.size_bytes;
@@ -91,12 +97,7 @@ impl Engine {
         let Some(vault) = vault_of(&self.vault, Some(opened), vault_name) else {
             return self.put_off(sidecar, now);
         };
-        if copies.contains(&copy) {
-            // An earlier attempt: whole or not, it was not proved.
-            vault.destroy(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
-        } else {
-            self.catalog.write(|tx| tx.add_copy(id, &copy, now))?;
-        }
+        self.catalog.write(|tx| tx.add_copy(id, &copy, now))?;
         let piece = Piece {
             recording: id,
             key: &key,

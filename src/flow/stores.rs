@@ -13,7 +13,7 @@ use crate::flow::{Engine, FlowError};
 use crate::intake::profile::Profile;
 use crate::intake::{IntakeError, Oddities, Store, StoreSettings};
 use crate::vault::storage_kind::StorageReport;
-use crate::vault::{self, LocalVault, VaultError, beside_path, own_path, storage_report};
+use crate::vault::{self, LocalVault, Vault, VaultError, beside_path, own_path, storage_report};
 
 /// Where the sealed files of a store go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,10 +140,14 @@ impl StoreSlot {
             |error: VaultError| IntakeError::Root { source: std::io::Error::other(error) };
         let beside = match spec.layout {
             Layout::Vault => None,
-            Layout::Beside => Some(
-                LocalVault::open(store.expose_root(), vault::Layout::Beside, self.reserve_bytes)
-                    .map_err(unopened)?,
-            ),
+            Layout::Beside => {
+                let root = store.expose_root();
+                let vault = LocalVault::open(root, vault::Layout::Beside, self.reserve_bytes)
+                    .map_err(unopened)?;
+                // Nobody else has this tree yet: what is half-written is of an earlier run.
+                vault.sweep_drafts().map_err(unopened)?;
+                Some(vault)
+            }
         };
         let storage =
             storage_report(store.root()).map_err(|source| IntakeError::Root { source })?;
@@ -182,29 +186,38 @@ impl StoreSlot {
     }
 }
 
-/// Where a sealed file goes: beside the original if the store has that layout and the name still
-/// fits, else into the own tree.
+/// Where a sealed file goes: beside the original if the store has that layout and the name fits,
+/// else into the own tree. A recorder may use a name again: then the id goes into ours.
 pub(super) fn copy_place(
     opened: Option<&Opened>,
     id: Uuid,
     original: &StorePath,
     kind: SealedKind,
 ) -> (VaultName, StorePath) {
-    let beside = opened.filter(|opened| opened.beside.is_some()).and_then(|opened| {
-        let named = match kind {
-            SealedKind::Media | SealedKind::Sidecar => original.clone(),
-            SealedKind::Peaks => StorePath::new([original.expose_bytes(), b".peaks"].concat())?,
-        };
-        let path = beside_path(&named)?;
-        let fits = path.expose_name().len() <= NAME_BYTES_MAX;
-        fits.then_some((VaultName::Beside(opened.store.id()), path))
-    });
+    let peaks = match kind {
+        SealedKind::Media | SealedKind::Sidecar => "",
+        SealedKind::Peaks => ".peaks",
+    };
+    let beside = opened.and_then(|opened| Some((opened, opened.beside.as_ref()?))).and_then(
+        |(opened, vault)| {
+            [String::new(), format!(".{id}")]
+                .iter()
+                .filter_map(|id| {
+                    let name = [original.expose_bytes(), id.as_bytes(), peaks.as_bytes()].concat();
+                    beside_path(&StorePath::new(name)?)
+                })
+                .find(|path| {
+                    path.expose_name().len() <= NAME_BYTES_MAX
+                        && vault.exists(path).is_ok_and(|exists| !exists)
+                })
+                .map(|path| (VaultName::Beside(opened.store.id()), path))
+        },
+    );
     beside.unwrap_or_else(|| (VaultName::Own, own_path(id, kind)))
 }
 
 impl Engine {
-    /// Records an opened store in the catalog, before anything is found in it, and clears what a
-    /// crash left beside its originals.
+    /// Records an opened store in the catalog, before anything is found in it.
     ///
     /// # Errors
     ///
