@@ -125,8 +125,7 @@ mod tests {
         }
     }
 
-    /// Planted fault: the version set after the commit; a crash between the two then runs a
-    /// migration twice.
+    /// Planted fault: the statements run outside the transaction; the first tables then stay.
     #[test]
     fn a_failing_migration_leaves_the_old_version() {
         let mut raw = Connection::open_in_memory().unwrap();

@@ -37,8 +37,8 @@ fn writer_child() {
     }
 }
 
-/// Planted faults: two transactions instead of one (a key without its state), `synchronous` and
-/// the commit left to the end of the batch (a confirmed entry is missing).
+/// Planted fault: the writer confirms before its transaction has committed. (That a power cut
+/// loses nothing either is SQLite's `synchronous = FULL`, which no kill can test.)
 #[test]
 fn nothing_confirmed_is_lost() {
     let f = Fixture::new();

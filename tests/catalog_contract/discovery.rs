@@ -196,7 +196,7 @@ proptest! {
         loop {
             let after = listed.last().map(|id| RecordingId(uuid::Uuid::from_u128(*id)));
             let page = f.catalog.read(|tx| tx.recordings(&filter, after, limit)).unwrap();
-            prop_assert!(page.len() <= limit);
+            prop_assert!(page.len() <= limit && listed.len() <= recordings.len());
             if page.is_empty() {
                 break;
             }
