@@ -1,7 +1,7 @@
 //! The listeners: a unix socket, HTTPS, and plain HTTP for health.
 //!
 //! Connections are counted, handshakes and request heads are timed, and a stop lets what runs
-//! finish for [`GRACE`]. Every handshake takes the TLS configuration of its moment, so a renewed
+//! finish for ten seconds. Every handshake takes the TLS configuration of its moment, so a renewed
 //! certificate serves the next connection and disturbs none.
 
 use std::io;
