@@ -117,8 +117,7 @@ fn json_is_one_document_everywhere() {
     assert_eq!(elsewhere.status.code(), Some(6));
 }
 
-/// Planted fault: removing every socket that is there lets a second daemon take the first one's
-/// door; never removing one keeps a daemon from starting after kill -9.
+/// Planted fault: never removing a socket keeps a daemon from starting after kill -9.
 #[test]
 fn one_daemon_per_state_folder_and_a_stale_socket_is_replaced() {
     let mut daemon = Daemon::start(&[]);

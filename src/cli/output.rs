@@ -251,9 +251,16 @@ mod tests {
 
         let stand_in = hidden_beside(&path);
         let file = File::create(&stand_in).unwrap();
-        let mut file = NewFile { file, path, stand_in: Some(stand_in), force: false };
+        let mut file = NewFile { file, path: path.clone(), stand_in: Some(stand_in), force: false };
         file.publish().unwrap();
-        assert!(folder.path().join("call.wav").exists());
+        assert!(path.exists());
+
+        // Planted fault: a plain rename replaces what appeared meanwhile.
+        let stand_in = hidden_beside(&path);
+        let file = File::create(&stand_in).unwrap();
+        let mut file = NewFile { file, path, stand_in: Some(stand_in), force: false };
+        assert!(file.publish().is_err());
+        drop(file);
         assert_eq!(names(folder.path()), 1);
     }
 

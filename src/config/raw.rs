@@ -155,7 +155,9 @@ impl Serialize for ByteSize {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let (unit, bytes) = UNITS
             .iter()
-            .find(|(unit, bytes)| unit.ends_with("iB") && self.0 != 0 && self.0 % bytes == 0)
+            .find(|(unit, bytes)| {
+                unit.ends_with("iB") && self.0 != 0 && self.0.is_multiple_of(*bytes)
+            })
             .unwrap_or(&("B", 1));
         to.collect_str(&format_args!("{}{unit}", self.0 / bytes))
     }

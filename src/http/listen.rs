@@ -1,7 +1,7 @@
 //! The listeners: a unix socket, HTTPS, and plain HTTP for health.
 //!
 //! Connections are counted, handshakes and request heads are timed, and a stop lets what runs
-//! finish for [`GRACE`]. Every handshake takes the TLS configuration of its moment, so a renewed
+//! finish for ten seconds. Every handshake takes the TLS configuration of its moment, so a renewed
 //! certificate serves the next connection and disturbs none.
 
 use std::io;
@@ -242,3 +242,31 @@ const HEAD: Duration = Duration::from_secs(30);
 /// How long requests may go on after the stop.
 const GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Planted fault: removing whatever is there takes the door of a running daemon, or a file.
+    #[tokio::test]
+    async fn only_a_socket_that_nobody_answers_on_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let door = UnixDoor::bind(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
+        assert!(matches!(UnixDoor::bind(&path), Err(ListenError::SocketInUse)));
+        assert!(path.exists());
+        drop(door);
+        assert!(!path.exists(), "an orderly end takes the name away");
+
+        // What kill -9 leaves: a name without a listener.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        drop(UnixDoor::bind(&path).unwrap());
+
+        std::fs::write(&path, "mine").unwrap();
+        assert!(matches!(UnixDoor::bind(&path), Err(ListenError::NotASocket)));
+        assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+    }
+}
