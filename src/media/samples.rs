@@ -2,7 +2,7 @@
 //!
 //! Two ways lead to it. [`Direct`] finds any piece by multiplication, because PCM, G.711 and GSM
 //! blocks all have one size. Everything else goes from start to end through
-//! [`Packets`](super::packets::Packets).
+//! [`Packets`].
 //!
 //! # Invariants
 //!
