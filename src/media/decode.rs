@@ -52,7 +52,7 @@ impl DecodedWav {
     /// Fills `buf` from `offset` on and says how far; less than all of it only at the end.
     ///
     /// One reader at a time; others wait. With GSM a jump forward decodes what lies between (an
-    /// hour in about half a second), once.
+    /// hour in about a second), once.
     ///
     /// # Errors
     ///

@@ -230,8 +230,8 @@ mod tests {
     use super::*;
 
     /// Twenty frames of synthetic speech, then twelve of random bits, which reach the ends of
-    /// every table; the digest is that of `sox plain.gsm -t s16 -`. Planted faults: no saturation
-    /// in `mul`, and 20,069 for 20,070 in `reflection`.
+    /// every table; the digest is that of `sox plain.gsm -t s16 -`. Planted faults: `add` that
+    /// wraps; a lag above 120 taken.
     #[test]
     fn plain_frames_decode_as_sox_does() {
         let mut plaintext = Vec::new();
@@ -253,6 +253,29 @@ mod tests {
         }
         assert_eq!(plaintext.len(), 16 * 2 * FRAME_SAMPLES);
         assert_eq!(digest(&plaintext), WAV49_DIGEST);
+    }
+
+    /// Corners that speech hardly reaches. Planted faults: a product that wraps; 20,069 for
+    /// 20,070 in `reflection`. The vectors above pass with both.
+    #[test]
+    fn the_arithmetic_keeps_its_corners() {
+        assert_eq!(mul(i16::MIN, i16::MIN), i16::MAX);
+        assert_eq!(mul(i16::MIN, i16::MAX), -i16::MAX);
+        for (ratio, expected) in [
+            (11_058, 22_116),
+            (11_059, 22_118),
+            (20_069, 31_128),
+            (20_070, 31_129),
+            (-20_070, -31_129),
+            (i16::MAX, i16::MAX),
+            (i16::MIN, -i16::MAX),
+        ] {
+            assert_eq!(reflection(ratio), expected, "{ratio}");
+        }
+        assert_eq!(
+            [peak(0), peak(1), peak(15), peak(16), peak(63)],
+            [(-4, 7), (-3, 7), (0, 7), (1, 0), (6, 7)]
+        );
     }
 
     #[test]

@@ -192,3 +192,50 @@ const BARREN_PACKETS_MAX: u32 = 300_000;
 /// Files whose audio lies apart from the video are read in small overlapping steps.
 const PASSES_MAX: u64 = 8;
 const BUDGET_BYTES_MIN: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::super::testing::{aiff_8khz, tone};
+    use super::*;
+
+    /// Planted fault: the parser called without the wall.
+    #[test]
+    fn a_panic_of_the_parser_is_no_sound() {
+        let parse: fn() -> Option<()> = || panic!("planted by this test");
+        assert!(walled(parse).is_none());
+    }
+
+    /// Planted fault: reads that cost nothing, so that a parser sent in circles never ends.
+    #[test]
+    fn going_in_circles_comes_to_an_end() {
+        let len = 1 << 20;
+        let mut source = Metered::new(Box::new(Cursor::new(vec![0; len]))).unwrap();
+        let mut buf = vec![0; len];
+        let passes = (0..1_000).take_while(|_| {
+            source.rewind().unwrap();
+            source.read(&mut buf).unwrap() > 0
+        });
+        assert_eq!(passes.count() as u64, PASSES_MAX + 16);
+    }
+
+    /// Planted fault: the parser called again after it panicked.
+    #[test]
+    fn what_has_ended_is_not_touched_again() {
+        let file = aiff_8khz(1, &tone(30_000, 99));
+        let mut packets = Packets::open(Box::new(Cursor::new(file))).unwrap();
+        let mut plaintext = Zeroizing::default();
+        assert!(packets.next_piece(&mut plaintext) && packets.next_piece(&mut plaintext));
+        packets.has_ended = true;
+        assert!(!packets.next_piece(&mut plaintext) && plaintext.is_empty());
+    }
+
+    #[test]
+    fn a_transport_stream_is_not_taken_for_audio() {
+        let packet = [&[0x47][..], &[0xFF; 187]].concat();
+        assert!(is_transport_stream(&mut Cursor::new(packet.repeat(3))));
+        assert!(!is_transport_stream(&mut Cursor::new(packet.repeat(2))));
+        assert!(!is_transport_stream(&mut Cursor::new(aiff_8khz(1, &tone(3_000, 99)))));
+    }
+}

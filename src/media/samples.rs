@@ -2,7 +2,7 @@
 //!
 //! Two ways lead to it. [`Direct`] finds any piece by multiplication, because PCM, G.711 and GSM
 //! blocks all have one size. Everything else goes from start to end through
-//! [`Packets`](super::packets::Packets).
+//! [`Packets`].
 //!
 //! # Invariants
 //!
@@ -143,6 +143,7 @@ struct GsmTrail {
     gsm: Gsm,
     next_piece: u64,
     /// The decoder as it was before piece 0, 1, 2, …; boxed so that growth leaves no copies.
+    #[expect(clippy::vec_box, reason = "a growing `Vec<Gsm>` would leave unwiped copies")]
     marks: Vec<Box<Gsm>>,
 }
 
