@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use crate::domain::RecordingId;
 
 use super::args::{Global, Keys, Open, Out, RecordingVerb, Recordings, Tokens, Verify};
-use super::failure::Failure;
+use super::failure::{Failure, exit};
 use super::offline::{self, KeySource};
 use super::output::{self, Sink};
 use super::remote::{Remote, segment, target};

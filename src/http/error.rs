@@ -249,9 +249,13 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::io;
 
+    use keymanager::KeyError;
     use uuid::Uuid;
 
+    use crate::catalog::CatalogError;
     use crate::domain::RecordingId;
+    use crate::seal::SealError;
+    use crate::vault::VaultError;
 
     use super::*;
 
@@ -260,7 +264,7 @@ mod tests {
     #[test]
     fn inside_errors_have_stable_outsides() {
         let id = RecordingId(Uuid::nil());
-        let io = || Box::new(io::Error::other("device is gone"));
+        let source = || io::Error::other("device is gone");
         let cases = [
             (FlowError::NotFound(id), 404, "not-found"),
             (FlowError::NoSuchStore, 404, "no-such-store"),
@@ -268,10 +272,14 @@ mod tests {
             (FlowError::NotOpen { id, state: RecordingState::Quarantined }, 409, "quarantined"),
             (FlowError::NotOpen { id, state: RecordingState::Erased }, 410, "deleted"),
             (FlowError::Invalid { what: "name", why: "empty".into() }, 422, "invalid"),
-            (FlowError::Damaged { id, source: io() }, 500, "damaged"),
-            (FlowError::Keys(io()), 503, "keys-refused"),
-            (FlowError::Catalog(io()), 500, "catalog-failed"),
-            (FlowError::Storage { id, source: io() }, 503, "storage-failed"),
+            (
+                FlowError::Damaged { id, source: SealError::ReadSealed { source: source() } },
+                500,
+                "damaged",
+            ),
+            (FlowError::Keys(KeyError::NoStore), 503, "keys-refused"),
+            (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
+            (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
         ];
         for (error, status, code) in cases {
             let outside = ApiError::from(error);
@@ -287,7 +295,10 @@ mod tests {
 
     #[test]
     fn a_chain_names_every_cause() {
-        let source = Box::new(io::Error::other("device is gone"));
-        assert_eq!(chain(&FlowError::Catalog(source)), "the catalog failed: device is gone");
+        let source = io::Error::other("device is gone");
+        let error = FlowError::from(CatalogError::File { source });
+        let whole = chain(&error);
+        assert!(whole.starts_with("the catalog failed: "), "{whole}");
+        assert!(whole.ends_with(": device is gone"), "{whole}");
     }
 }
