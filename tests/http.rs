@@ -1,5 +1,7 @@
 //! The HTTP doors of the real program: who may what, how errors look, how media is sent.
 
+#![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
 mod common;
 
 use std::path::PathBuf;

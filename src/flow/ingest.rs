@@ -54,6 +54,9 @@ struct Ready {
     peaks: Option<Zeroizing<Vec<u8>>>,
 }
 
+/// The original, what it is, and its peaks.
+type LookedInto = (File, MediaInfo, Option<Zeroizing<Vec<u8>>>);
+
 /// One attempt, with its own key, and the copies it is to make: media first.
 struct Attempt {
     ready: Ready,
@@ -113,11 +116,7 @@ impl Engine {
     }
 
     /// The last look before a key is made: the file, what it is, its peaks.
-    fn make_ready(
-        &self,
-        recording: &Recording,
-        now: Timestamp,
-    ) -> Result<(File, MediaInfo, Option<Zeroizing<Vec<u8>>>), Setback> {
+    fn make_ready(&self, recording: &Recording, now: Timestamp) -> Result<LookedInto, Setback> {
         let slot = self.slot_of(recording.store).ok_or(Setback::Later(SLOW))?;
         let opened = slot.open().map_err(|_| Setback::Later(SLOW))?;
         self.clear_abandoned(recording, &opened).map_err(|_| Setback::Later(SLOW))?;
