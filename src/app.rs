@@ -68,6 +68,29 @@ pub enum AppError {
     Runtime(#[source] io::Error),
 }
 
+impl AppError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Keys(KeyError::InUse) | Self::Listen(ListenError::SocketInUse) => {
+                "stop the daemon that uses this state folder, or name another one with --state DIR"
+            }
+            Self::Listen(ListenError::Address { .. }) => {
+                "choose another address with --listen or --health-listen; port 0 picks a free one"
+            }
+            Self::Listen(ListenError::NotASocket) => "move the file away, or choose another folder",
+            Self::Folder { .. } => "check that it can be made there, and by this user",
+            Self::Keys(_)
+            | Self::Catalog(_)
+            | Self::Vault(_)
+            | Self::Profile(_)
+            | Self::Flow(_)
+            | Self::Listen(ListenError::Socket(_))
+            | Self::Runtime(_) => "`recseal doctor` checks this host; the log says more",
+        }
+    }
+}
+
 /// What [`prepare`] found or made.
 #[derive(Clone, Debug)]
 pub struct Prepared {

@@ -30,9 +30,7 @@ pub(super) fn serve(global: &Global, verb: &Serve) -> Result<(), Failure> {
     let config = load(global, &verb.file, over)?;
     telemetry::start(level(config.log));
     make_missing_stores(&verb.file)?;
-    app::serve(config).map_err(|error| {
-        Failure::of(exit::FAILED, &error, "`recseal doctor` checks this host; the log says more")
-    })
+    app::serve(config).map_err(|error| Failure::of(exit::FAILED, &error, error.hint()))
 }
 
 /// A store named on the command line may be new; its parent must be there, so that a typing
@@ -57,9 +55,8 @@ fn make_missing_stores(file: &ConfigFile) -> Result<(), Failure> {
 pub(super) fn init(global: &Global, verb: &Init) -> Result<(), Failure> {
     let over = Overrides { names: verb.names.clone(), ..overrides(global, &verb.file)? };
     let config = load(global, &verb.file, over)?;
-    let made = app::prepare(&config, &Clock::System).map_err(|error| {
-        Failure::of(exit::FAILED, &error, "`recseal doctor` checks the state folder")
-    })?;
+    let made = app::prepare(&config, &Clock::System)
+        .map_err(|error| Failure::of(exit::FAILED, &error, error.hint()))?;
     let state = config.state.display();
     let answer = json!({
         "state": config.state.to_string_lossy(),
@@ -107,7 +104,7 @@ pub(super) fn load(
     let text = read_bounded(path)?;
     match Config::read(&text, over.clone()) {
         // Neither file nor --state: the usual default.
-        Err(ConfigError::Value { key, .. }) if key == "state" && over.state.is_none() => {
+        Err(ConfigError::NoState) => {
             over.state = Some(super::state_folder(global)?);
             Ok(Config::read(&text, over)?)
         }

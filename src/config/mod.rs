@@ -143,6 +143,9 @@ pub enum ConfigError {
         /// What to write instead.
         hint: String,
     },
+    /// Neither the file nor the command line names a state folder.
+    #[error("state: no state folder is named")]
+    NoState,
     /// More than [`FILE_BYTES_MAX`].
     #[error("the configuration is longer than {FILE_BYTES_MAX} bytes")]
     TooLong,
@@ -161,6 +164,7 @@ impl ConfigError {
                     .to_owned()
             }
             Self::Value { hint, .. } => hint.clone(),
+            Self::NoState => "write state = \"/var/lib/recseal\"".to_owned(),
             Self::TooLong => "this is not a configuration file of recseal".to_owned(),
         }
     }

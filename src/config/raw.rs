@@ -178,9 +178,7 @@ impl RawConfig {
         {
             must_be_absolute("state", state)?;
         }
-        let state = over.state.or(state).ok_or_else(|| {
-            bad("state", "no state folder is named", "write state = \"/var/lib/recseal\"")
-        })?;
+        let state = over.state.or(state).ok_or(ConfigError::NoState)?;
         let names = if over.names.is_empty() { listen.names } else { over.names };
         check_names(&names)?;
         let mut stores = Vec::new();
