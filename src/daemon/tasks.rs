@@ -11,7 +11,7 @@ use crate::daemon::Daemon;
 use crate::daemon::task::{Progress, Task};
 use crate::daemon::watch::{Bell, Dirty, Watcher};
 use crate::domain::StorePath;
-use crate::flow::{Engine, Places};
+use crate::flow::{Engine, Places, chain};
 use crate::intake::{Store, WatchMode};
 
 /// Looks into the stores: everywhere at start and on the timer, in rung folders at once, and in
@@ -72,7 +72,10 @@ impl DiscoverTask {
                 watcher.add(&opened.store);
             }
             if let Err(error) = self.engine.register_store(store, now) {
-                tracing::error!(%error, "a store could not be recorded");
+                let error = chain(&error);
+                tracing::error!(error, "a store could not be recorded");
+                // Begun anew at the next activation: nothing may be found in it before.
+                watched.tree = Weak::new();
                 return None;
             }
         }
@@ -117,7 +120,12 @@ impl DiscoverTask {
                     self.settled.notify_one();
                 }
             }
-            Err(error) => tracing::warn!(%error, "a look into a store failed"),
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(error, store = store + 1, "a look into a store failed");
+                // The bells it was for are spent: only a whole scan makes up for them.
+                self.stores[store].next_scan = Some(now.plus(AFTER_FAILURE));
+            }
         }
     }
 
@@ -197,8 +205,8 @@ impl Task for SealTask {
             Ok(0) => Progress::Idle,
             Ok(_) => Progress::More,
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(%error, cause, "sealing stopped; trying again");
+                let error = chain(&error);
+                tracing::error!(error, "sealing stopped; trying again");
                 Progress::Idle
             }
         }
@@ -224,15 +232,19 @@ impl Task for HousekeepingTask {
 
     fn activate(&mut self, now: Timestamp) -> Progress {
         if let Err(error) = self.engine.renew_certificate(now) {
-            tracing::error!(%error, "the certificate was not renewed; the old one serves on");
+            let error = chain(&error);
+            tracing::error!(error, "the certificate was not renewed; the old one serves on");
         }
         if let Err(error) = self.engine.checkpoint_audit(now) {
-            tracing::error!(%error, "the audit trail was not signed");
+            let error = chain(&error);
+            tracing::error!(error, "the audit trail was not signed");
         }
         Progress::Idle
     }
 }
 
+/// A failed look is repeated after this; until then it would fail again, and fill the log.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
 const POLL_SHORTEST: Duration = Duration::from_secs(1);
 /// How often everything is looked at if the kernel gives no events at all.
 const POLL_WITHOUT_EVENTS: Duration = Duration::from_secs(10);

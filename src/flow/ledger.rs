@@ -146,7 +146,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`FlowError::Invalid`] if there is no such valid one.
+    /// [`FlowError::NoSuchToken`] if there is no such valid one.
     pub fn revoke_token(
         &self,
         grant: &Grant<access::ManageTokens>,
@@ -158,8 +158,7 @@ impl Engine {
         if self.catalog.write(|tx| tx.revoke_token(id, &entry))? {
             return Ok(());
         }
-        let why = "there is no such token, or it was revoked before".to_owned();
-        Err(FlowError::Invalid { what: "revoking this token", why })
+        Err(FlowError::NoSuchToken)
     }
 
     /// Who holds this token; `None` for an unknown, expired or revoked one.

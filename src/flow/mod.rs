@@ -41,7 +41,7 @@ use crate::vault::{LocalVault, VaultError};
 
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
-pub use ingest::Ingested;
+pub use ingest::{Ingested, chain};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
@@ -217,6 +217,9 @@ pub enum FlowError {
     /// The path names none of the configured stores.
     #[error("there is no store with that path")]
     NoSuchStore,
+    /// No such token, or it was revoked before.
+    #[error("there is no such token, or it was revoked before")]
+    NoSuchToken,
     /// The request cannot be carried out as it stands.
     #[error("{what} is not possible: {why}")]
     Invalid {

@@ -127,6 +127,9 @@ impl From<FlowError> for ApiError {
             FlowError::NoSuchStore => {
                 (StatusCode::NOT_FOUND, "no-such-store", "`recseal status` lists the stores")
             }
+            FlowError::NoSuchToken => {
+                (StatusCode::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
+            }
             FlowError::NotOpen { state, .. } => not_open(*state),
             FlowError::Invalid { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
@@ -268,6 +271,7 @@ mod tests {
         let cases = [
             (FlowError::NotFound(id), 404, "not-found"),
             (FlowError::NoSuchStore, 404, "no-such-store"),
+            (FlowError::NoSuchToken, 404, "no-such-token"),
             (FlowError::NotOpen { id, state: RecordingState::Settled }, 409, "not-sealed-yet"),
             (FlowError::NotOpen { id, state: RecordingState::Quarantined }, 409, "quarantined"),
             (FlowError::NotOpen { id, state: RecordingState::Erased }, 410, "deleted"),
