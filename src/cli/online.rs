@@ -65,7 +65,8 @@ fn store_line(store: &Value) -> String {
         reason => format!(" ({reason})"),
     };
     format!(
-        "store        {name}: {}{reason} by {}, {}, {} on {}: {}\n",
+        "store        {}: {}{reason} by {}, {}, {} on {}: {}\n",
+        output::printable(name),
         word(store, "/state"),
         word(store, "/mode"),
         word(store, "/profile"),

@@ -184,8 +184,9 @@ fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// A recorder's file name may hold anything, terminal commands included.
-fn printable(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+pub(super) fn printable(cell: &str) -> String {
+    let is_command = |c: char| c.is_control() || TURNS_TEXT.iter().any(|turns| turns.contains(&c));
+    cell.chars().map(|c| if is_command(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// `1.5 MiB`
@@ -205,6 +206,10 @@ pub(super) fn duration(millis: u64) -> String {
 }
 
 const MODE: u32 = 0o600;
+/// Line separators, and marks that turn the direction of the text behind them: a name with one
+/// reads as another.
+const TURNS_TEXT: &[std::ops::RangeInclusive<char>] =
+    &['\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}', '\u{2066}'..='\u{2069}'];
 
 #[cfg(test)]
 mod tests {
@@ -285,8 +290,9 @@ mod tests {
 
     #[test]
     fn a_table_lines_up_and_obeys_no_file_name() {
-        let rows = vec![vec!["1".into(), "é\u{1b}[2J".into()], vec!["22".into(), "x".into()]];
-        assert_eq!(table(&["ID", "N"], &rows), "ID  N\n1   é\u{fffd}[2J\n22  x\n");
+        let rows =
+            vec![vec!["1".into(), "é\u{1b}[2\u{202e}".into()], vec!["22".into(), "x".into()]];
+        assert_eq!(table(&["ID", "N"], &rows), "ID  N\n1   é\u{fffd}[2\u{fffd}\n22  x\n");
         assert_eq!(duration(3_723_999), "1:02:03");
         assert_eq!(duration(59_000), "0:59");
     }
