@@ -297,3 +297,155 @@ fn names_are_for_those_who_may_see_them() {
     }
     assert!(!daemon.log().contains("2025550143"), "{}", daemon.log());
 }
+
+/// Heads and targets that no client sends. Whatever comes back, it is a refusal, never a 500, and
+/// the next caller is served. Planted fault: a `Range` number that is parsed with `unwrap`.
+#[test]
+fn hostile_requests_are_refused_and_forgotten() {
+    let (daemon, id, original, _folder) = with_recording();
+    let socket = daemon.state().join("recseal.sock");
+    let raw = |request: &[u8]| -> String {
+        use std::io::{Read, Write};
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        // A refusal may come, and the connection close, before the whole was written.
+        let _ = stream.write_all(request);
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    let get = |target: &str, header: &str| {
+        raw(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n")
+            .as_bytes())
+    };
+    let media = format!("/api/v1/recordings/{id}/media");
+    let show = format!("/api/v1/recordings/{id}");
+    let problem = |answer: &str, status: &str, what: &str| {
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{what}: {answer}");
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
+        let problem: Value =
+            serde_json::from_str(body).unwrap_or_else(|_| panic!("{what}: {answer}"));
+        assert!(problem["code"].is_string() && problem["hint"].is_string(), "{what}: {answer}");
+    };
+    for target in [
+        "/",
+        "/api/v1",
+        "/api/v1/",
+        "/api/v1/status/",
+        "/api/v2/status",
+        "//api/v1/status",
+        "/api/v1/../v1/status",
+        "/livez",
+        "/metrics",
+        "/api/v1/recordings/%2e%2e/media",
+    ] {
+        let answer = get(target, "");
+        let is_refused = answer.starts_with("HTTP/1.1 404") || answer.starts_with("HTTP/1.1 400");
+        assert!(is_refused, "{target}: {answer}");
+        problem(&answer, "40", target);
+    }
+    for ids in ["x", "0", "%00", "%ff%fe", "0192f0c8", "%F0%9F%92%A9", &"a".repeat(8_000)] {
+        for tail in ["", "/media", "/peaks"] {
+            let target = format!("/api/v1/recordings/{ids}{tail}");
+            problem(&get(&target, ""), "400", &target);
+        }
+    }
+    for query in [
+        "after=r",
+        "after=rzz",
+        "after=",
+        "after=a1",
+        "after=r0%00",
+        "limit=0",
+        "limit=-1",
+        "limit=99999999999999999999",
+        "limit=x",
+        "limit=1&limit=2",
+        "state=",
+        "state=%FF",
+        "wat=1",
+        "after=r00000000000000000000000000000000a",
+    ] {
+        let target = format!("/api/v1/recordings?{query}");
+        problem(&get(&target, ""), "400", &target);
+    }
+    for query in ["after=r0", "after=a-1", "after=a99999999999999999999", "from=now", "limit=501"] {
+        let target = format!("/api/v1/audit?{query}");
+        problem(&get(&target, ""), "400", &target);
+    }
+    for query in ["activity=NOPE", "result=maybe"] {
+        let target = format!("/api/v1/audit?{query}");
+        problem(&get(&target, ""), "4", &target);
+    }
+    problem(&get(&format!("{media}?as=mp3"), ""), "400", "as");
+    for (method, target) in
+        [("PUT", &show), ("DELETE", &show), ("POST", &media), ("PATCH", &media), ("BREW", &show)]
+    {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let answer = raw(head.as_bytes());
+        problem(&answer, "405", method);
+        assert!(answer.to_ascii_lowercase().contains("\r\nallow: get"), "{method}: {answer}");
+    }
+    // Ranges: the right bytes, the whole, or 416. Never anything else.
+    let len = original.len();
+    for range in [
+        "bytes=-0",
+        "bytes=99999999999-",
+        "bytes=18446744073709551615-18446744073709551615",
+        "bytes=18446744073709551616-",
+    ] {
+        let answer = get(&media, &format!("Range: {range}\r\n"));
+        problem(&answer, "416", range);
+        assert!(answer.contains(&format!("bytes */{len}")), "{range}");
+    }
+    for range in ["bytes=9-5", "bytes=a-b", "bytes", "=", "bytes=1-2,3-4", "lines=1-2", "bytes=--1"]
+    {
+        let answer = get(&media, &format!("Range: {range}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 200"), "{range}");
+    }
+    let json = "Content-Type: application/json\r\n";
+    for (target, body, status) in [
+        ("/api/v1/tokens", "", "400"),
+        ("/api/v1/tokens", "null", "400"),
+        ("/api/v1/tokens", "[]", "400"),
+        ("/api/v1/tokens", r#"{"name":"n"}"#, "400"),
+        ("/api/v1/tokens", r#"{"name":"n","role":"king"}"#, "400"),
+        ("/api/v1/tokens", r#"{"name":"n","role":"ops","x":1}"#, "400"),
+        ("/api/v1/tokens", r#"{"name":"","role":"ops"}"#, "400"),
+        ("/api/v1/tokens", r#"{"name":"a\u0000b","role":"ops"}"#, "400"),
+        ("/api/v1/tokens", r#"{"name":"n","role":"ops","expires_in_seconds":-1}"#, "400"),
+        ("/api/v1/done", r#"{"path":1}"#, "400"),
+        ("/api/v1/done", r#"{"path":"/etc/passwd"}"#, "404"),
+        ("/api/v1/done", r#"{"path":"../../etc/passwd"}"#, "404"),
+    ] {
+        let len = body.len();
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{json}Content-Length: {len}\r\n\r\n{body}"
+        );
+        problem(&raw(head.as_bytes()), status, body);
+    }
+    let ever = format!(r#"{{"name":"n","role":"ops","expires_in_seconds":{}}}"#, u64::MAX);
+    let deep = format!(r#"{{"name":{}}}"#, "[".repeat(30_000));
+    for body in [ever, deep] {
+        let head = format!(
+            "POST /api/v1/tokens HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{json}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let answer = raw(head.as_bytes());
+        assert!(!answer.starts_with("HTTP/1.1 5") && !answer.is_empty(), "{answer}");
+    }
+    // What is no HTTP, or too much of it.
+    for request in [
+        b"\0\0\0\0\r\n\r\n".to_vec(),
+        b"GET / HTTP/9.9\r\n\r\n".to_vec(),
+        b"GET /api/v1/status HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_vec(),
+        format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000)).into_bytes(),
+        format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(70_000)).into_bytes(),
+        format!("GET / HTTP/1.1\r\n{}\r\n", "X: a\r\n".repeat(5_000)).into_bytes(),
+    ] {
+        let answer = raw(&request);
+        let is_refused = answer.is_empty() || answer.starts_with("HTTP/1.1 4");
+        assert!(is_refused, "{answer}");
+    }
+    assert!(get("/api/v1/status", "").starts_with("HTTP/1.1 200"));
+    assert!(!daemon.log().contains("panic"), "{}", daemon.log());
+}

@@ -1,7 +1,7 @@
 //! The real program, started as systemd would start it, on a state folder of its own.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
@@ -12,6 +12,9 @@ pub struct Daemon {
     /// does not come is how this module waits.
     notify: UnixDatagram,
     folder: tempfile::TempDir,
+    state: PathBuf,
+    /// What the program is started under; nothing if it is started as itself.
+    under: Vec<String>,
     args: Vec<String>,
 }
 
@@ -20,10 +23,23 @@ impl Daemon {
     /// and waits until it is ready.
     pub fn start(args: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the state");
+        let state = folder.path().join("state");
+        Self::start_on(folder, state, &[], args)
+    }
+
+    /// The same with a state folder of the caller's choice, and started by the command `under`,
+    /// as `setpriv`. The log lies in `folder`.
+    pub fn start_on(
+        folder: tempfile::TempDir,
+        state: PathBuf,
+        under: &[&str],
+        args: &[&str],
+    ) -> Self {
         let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket to wait on");
         notify.set_read_timeout(Some(TURN)).expect("a socket takes a timeout");
-        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut daemon = Self { child: None, notify, folder, args };
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let (under, args) = (owned(under), owned(args));
+        let mut daemon = Self { child: None, notify, folder, state, under, args };
         daemon.start_again();
         daemon
     }
@@ -37,7 +53,7 @@ impl Daemon {
             .append(true)
             .open(self.log_path())
             .expect("a file for the log");
-        let child = program()
+        let child = under(&self.under)
             .arg("serve")
             .args(["--listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"])
             .arg("--state")
@@ -57,7 +73,12 @@ impl Daemon {
 
     /// Its state folder.
     pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.state.clone()
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// The sealed-recordings tree of layout "vault".
@@ -149,7 +170,19 @@ impl Drop for Daemon {
 
 /// The program under test, deaf to the environment of whoever runs the tests.
 pub fn program() -> Command {
-    let mut program = Command::new(Path::new(env!("CARGO_BIN_EXE_recseal")));
+    under(&[])
+}
+
+fn under(words: &[String]) -> Command {
+    let binary = env!("CARGO_BIN_EXE_recseal");
+    let mut program = match words.split_first() {
+        None => Command::new(binary),
+        Some((first, others)) => {
+            let mut wrapped = Command::new(first);
+            wrapped.args(others).arg(binary);
+            wrapped
+        }
+    };
     for name in
         ["STATE_DIRECTORY", "NOTIFY_SOCKET", "JOURNAL_STREAM", "WATCHDOG_USEC", "WATCHDOG_PID"]
     {
