@@ -138,7 +138,8 @@ fn the_fixtures_are_the_pinned_ones() {
 }
 
 /// A cut anywhere shows, and never makes a recording longer. Excepted are formats that are a row
-/// of equal pieces and nothing else: between two of them there is nothing to see.
+/// of equal pieces and nothing else, because between two of them there is nothing to see, and a
+/// tag behind the sound.
 ///
 /// Planted faults: an Ogg page that reaches over the end is taken; `FORM` size not compared.
 #[test]
@@ -148,7 +149,7 @@ fn a_cut_anywhere_is_damage() {
         let whole_ms = case.duration_ms.unwrap();
         let is_row = matches!(case.container.as_str(), "raw" | "mpegts" | "aac" | "flv")
             || case.file.starts_with("fragmented")
-            || case.file == "no_index.mp3";
+            || matches!(case.file.as_str(), "no_index.mp3" | "tagged.mp3");
         let step = whole.len() / 41;
         let lengths = (1..whole.len()).step_by(step).chain(whole.len() - 40..whole.len());
         for len in lengths {
@@ -305,7 +306,7 @@ fn what_a_browser_gets() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Every fixture, cut and with some bytes changed; half of the changes in its header. No
     /// panic, no number that the file's length does not allow.
