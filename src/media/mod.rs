@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Every reader is ours, walks headers only and answers `None` for what is not its own, so the
-//! first one that answers wins. A decoder never runs here: what a stranger's file can reach in
-//! the process that holds keys is these few hundred lines.
+//! first one that answers wins. Probing runs no decoder and no one else's parser: all that a
+//! stranger's file can reach by lying in a watched folder is these readers.
 //!
 //! Start reading at [`probe`], then any reader; `riff` is the most thorough one.
 //!
