@@ -14,10 +14,11 @@
 //!
 //! - Probing informs and never blocks: it cannot fail and does not panic, and a file that
 //!   nobody recognises is sealed all the same.
-//! - Bounded work: `Bytes` reads at most 32 MiB from one source, and no
-//!   allocation is sized by a number from the file.
+//! - Bounded work: `Bytes` reads at most 32 MiB from one source, and no allocation is sized by a
+//!   number from the file.
 //! - No paths: whoever probes opens the source; all that is known of its name is [`Hint`].
-//! - `duration_ms` is never longer than the bytes really there allow.
+//! - `duration_ms` is what the bytes really there allow: counted, but for a cut plain MP4 or AVI
+//!   estimated from the share of the bytes that is left.
 
 mod aiff;
 mod bytes;
