@@ -295,7 +295,7 @@ mod tests {
         let entry = AuditEntry::new(
             Timestamp::from_millis(1_795_000_000_123),
             Actor::new("Ann Auditor", "ann", AuthenticatedBy::Token),
-            Activity::MediaOpened,
+            Activity::MediaVerified,
         )
         .with_outcome(Outcome::Refused)
         .because("no_right")
