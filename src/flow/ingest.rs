@@ -262,11 +262,11 @@ impl Engine {
         }
         let mut removables = Vec::new();
         for ((attempt, proved), failure) in attempts.iter().zip(media).zip(failures) {
-            match proved.filter(|_| is_unchanged(&attempt.ready)) {
-                Some(proved) => removables.push(Removable {
-                    recording: attempt.ready.recording.clone(),
-                    proof: proved.proof,
-                }),
+            let proof = proved.and_then(|proved| proved.proof);
+            match proof.filter(|_| is_unchanged(&attempt.ready)) {
+                Some(proof) => {
+                    removables.push(Removable { recording: attempt.ready.recording.clone(), proof })
+                }
                 None => self.abandon(&attempt.ready.recording, failure, now)?,
             }
         }
