@@ -103,6 +103,17 @@ impl Server {
         self.daemon.json(&["audit", "--activity", activity]).as_array().unwrap().clone()
     }
 
+    /// Who was given the media of this recording.
+    fn listeners(&self, id: &str) -> Vec<String> {
+        let entries = self.daemon.json(&["audit"]);
+        let of_it = |entry: &&Value| {
+            let activity = entry["activity"].as_str().unwrap();
+            entry["recording"] == id && ["MEDIA_OPENED", "MEDIA_PLAYED"].contains(&activity)
+        };
+        let who = entries.as_array().unwrap().iter().filter(of_it);
+        who.map(|entry| entry["authenticated_by"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// Where the sealed copy of this kind lies. `show` names it relative to its tree.
     fn sealed_copy(&self, id: &str, kind: &str) -> PathBuf {
         let shown = self.daemon.json(&["recordings", "show", id]);
