@@ -19,7 +19,12 @@ impl Daemon {
     /// Starts it on a fresh state folder with these further arguments of `serve`, on free ports,
     /// and waits until it is ready.
     pub fn start(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the state");
+        Self::start_in(tempfile::tempdir().expect("a folder for the state"), args)
+    }
+
+    /// The same with everything it keeps in a folder of the caller's choice, as one on another
+    /// file system.
+    pub fn start_in(folder: tempfile::TempDir, args: &[&str]) -> Self {
         let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket to wait on");
         notify.set_read_timeout(Some(TURN)).expect("a socket takes a timeout");
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
