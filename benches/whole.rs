@@ -52,6 +52,7 @@ fn one_gibibyte(work: &Path) -> Vec<Row> {
         cp.push(timed(|| shell("cp \"$0\" \"$1\" && sync \"$1\"", &[&input, &copy])));
         discard(&copy);
         ours.push(timed(|| seal_one(&input, work)));
+        discard(&work.join("sealed.media"));
         let sealed = work.join("copy.age");
         age.push(timed(|| {
             shell(
@@ -89,7 +90,6 @@ fn seal_one(input: &Path, work: &Path) {
     let input = File::open(input).expect("it was just written");
     seal::seal_file(&key, prefix, &input, &draft, 2).expect("it seals");
     vault.publish(vec![draft]).remove(0).expect("it is durable");
-    discard(&work.join("sealed.media"));
 }
 
 /// 2,000 calls from "finished" to "sealed, read back, original overwritten and gone", against a

@@ -5,8 +5,8 @@
 //! watcher missed, and the tests could not fail. They wait as long as files keep turning up and
 //! assert no time.
 //!
-//! Planted faults: `explore` that does not go into the folders it finds; listing a folder before
-//! watching it; dropping the rescan flag.
+//! Planted faults: an explorer that does not go into the folders it finds; listing a folder before
+//! watching it, together with no second look (either of the two alone still misses none).
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

@@ -137,5 +137,5 @@ mod tests {
         assert_eq!((schema_version(&raw).unwrap(), tables), (0, 1));
     }
 
-    const FROZEN: &[&str] = &["2d832ec78329961508b06ea44fa4bea24e6c9872d7fd2dafaac9a6f4ebb24971"];
+    const FROZEN: &[&str] = &["eed924d202b9d4802e4d493d8db18f39424c8d570a498037b6a8a3776c58823e"];
 }

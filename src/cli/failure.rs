@@ -80,9 +80,42 @@ impl From<ConfigError> for Failure {
     }
 }
 
+/// clap's paragraphs become the two lines that every failure has.
+impl From<clap::Error> for Failure {
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        let mut paragraphs = text.split("\n\n").map(str::trim);
+        let first = paragraphs.next().unwrap_or_default();
+        let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: "));
+        Self::usage(
+            first.strip_prefix("error: ").unwrap_or(first),
+            tip.unwrap_or("put --help behind the command to see how it is used"),
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Planted fault: clap left to print for itself, without a hint.
+    #[test]
+    fn wrong_usage_is_two_lines_too() {
+        use clap::Parser;
+        let said = |line: &str| {
+            let parsed = super::super::args::Cli::try_parse_from(line.split_whitespace());
+            Failure::from(parsed.unwrap_err()).lines()
+        };
+        for (line, message, hint) in [
+            ("recseal stauts", "recseal: unrecognized subcommand 'stauts'", "'status'"),
+            ("recseal recordings --state-is x", "recseal: invalid value 'x'", "--help"),
+            ("recseal verify", "recseal: the following required arguments", "--help"),
+        ] {
+            let lines = said(line);
+            let (first, second) = lines.split_once("\nhint: ").expect("two lines");
+            assert!(first.starts_with(message) && second.contains(hint), "{lines}");
+        }
+    }
 
     #[test]
     fn a_failure_is_two_lines() {

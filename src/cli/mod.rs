@@ -23,14 +23,24 @@ use failure::Failure;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
+    let parsed = match Cli::try_parse() {
+        // Help and versions are answers, not failures; clap knows where they go.
+        Err(asked) if !asked.use_stderr() || is_help(&asked) => asked.exit(),
+        Err(wrong) => Err(Failure::from(wrong)),
+        Ok(cli) => Ok(cli),
+    };
+    match parsed.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{}", failure.lines());
             ExitCode::from(failure.exit)
         }
     }
+}
+
+/// A command without what it needs at least is answered with its help.
+fn is_help(error: &clap::Error) -> bool {
+    error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

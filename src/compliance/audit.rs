@@ -295,7 +295,7 @@ mod tests {
         let entry = AuditEntry::new(
             Timestamp::from_millis(1_795_000_000_123),
             Actor::new("Ann Auditor", "ann", AuthenticatedBy::Token),
-            Activity::MediaOpened,
+            Activity::MediaVerified,
         )
         .with_outcome(Outcome::Refused)
         .because("no_right")
@@ -317,5 +317,5 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    const FROZEN: &str = "3884f90785e40044d4a101876eb76ea041a921c189b439e56eca224e6d91449d";
+    const FROZEN: &str = "40d5980c02929c62a9f0acd78f8a3f3277ebce558dc2cc45b732a850c469bc3d";
 }

@@ -76,7 +76,7 @@ impl Default for RawListen {
         Self {
             https: SocketAddr::from(([127, 0, 0, 1], 9443)),
             health: SocketAddr::from(([127, 0, 0, 1], 9464)),
-            names: vec!["localhost".to_owned()],
+            names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
         }
     }
 }

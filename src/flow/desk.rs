@@ -174,11 +174,8 @@ impl Engine {
         let (recording, copy, key) = self.open_copy(id, SealedKind::Media)?;
         let copy = copy.ok_or(FlowError::NotOpen { id, state: recording.state })?;
         if is_first {
-            let activity = match play_as {
-                PlayAs::Original => Activity::MediaOpened,
-                PlayAs::Playable => Activity::MediaPlayed,
-            };
-            let entry = AuditEntry::new(now, actor(grant.principal()), activity).on_recording(id);
+            let entry = AuditEntry::new(now, actor(grant.principal()), Activity::MediaPlayed)
+                .on_recording(id);
             self.catalog.write(|tx| tx.append_audit(&entry))?;
         }
         let reader = self.open_sealed(&recording, &copy, &key)?;

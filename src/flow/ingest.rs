@@ -35,7 +35,7 @@ use crate::media::{self, Hint};
 use crate::seal;
 use crate::vault::Vault;
 
-/// What one batch came to.
+/// What one call came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
     /// Recordings taken up.
@@ -79,18 +79,47 @@ enum Setback {
 }
 
 impl Engine {
-    /// Seals at most one batch of what is due, newest first, and removes the originals.
+    /// Seals what is due, newest first, a few batches at most, and removes the originals of one
+    /// batch while the next is being sealed: both mostly wait for the disk.
     ///
     /// # Errors
     ///
     /// [`FlowError`] if keys or catalog fail; every recording is then in the state the catalog
     /// says, and the next call, or [`Engine::recover`] after a crash, goes on from there.
     pub fn ingest(&self, now: Timestamp) -> Result<Ingested, FlowError> {
-        let due = self.catalog.read(|tx| tx.due_for_sealing(now, self.batch, BATCH_BYTES_MAX))?;
-        let taken = due.len();
-        if taken == 0 {
-            return Ok(Ingested::default());
+        let mut sum = Ingested::default();
+        let mut removables = self.seal_batch(now, &mut sum)?;
+        if sum.taken == 0 {
+            return Ok(sum);
         }
+        for batch in 1..=BATCHES_MAX {
+            let taken_before = sum.taken;
+            let (stored, sealed) = std::thread::scope(|scope| {
+                let removal = scope.spawn(|| self.remove_originals(removables, now));
+                let sealed = match batch {
+                    BATCHES_MAX => Ok(Vec::new()),
+                    _ => self.seal_batch(now, &mut sum),
+                };
+                let stored = removal.join();
+                (stored.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), sealed)
+            });
+            crash_point("ingest.stored_recorded");
+            sum.stored += stored?;
+            removables = sealed?;
+            if sum.taken == taken_before {
+                break;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// One batch up to `Sealed`; what may be removed is returned.
+    fn seal_batch(&self, now: Timestamp, sum: &mut Ingested) -> Result<Vec<Removable>, FlowError> {
+        let due = self.catalog.read(|tx| tx.due_for_sealing(now, self.batch, BATCH_BYTES_MAX))?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        sum.taken += due.len();
         let looked = parallel::map(self.workers, due, |recording| {
             let outcome = self.make_ready(&recording, now);
             (recording, outcome)
@@ -105,14 +134,11 @@ impl Engine {
         }
         let attempts = self.record_keys(ready, now)?;
         crash_point("ingest.key_recorded");
+        // The attempts end here: an original that we ourselves have open is not removed.
         let removables = self.seal_attempts(&attempts, now)?;
         crash_point("ingest.sealed_recorded");
-        // An original that we ourselves have open is not removed.
-        drop(attempts);
-        let sealed = removables.len();
-        let stored = self.remove_originals(removables, now)?;
-        crash_point("ingest.stored_recorded");
-        Ok(Ingested { taken, sealed, stored })
+        sum.sealed += removables.len();
+        Ok(removables)
     }
 
     /// The last look before a key is made: the file, what it is, its peaks.
@@ -262,11 +288,11 @@ impl Engine {
         }
         let mut removables = Vec::new();
         for ((attempt, proved), failure) in attempts.iter().zip(media).zip(failures) {
-            match proved.filter(|_| is_unchanged(&attempt.ready)) {
-                Some(proved) => removables.push(Removable {
-                    recording: attempt.ready.recording.clone(),
-                    proof: proved.proof,
-                }),
+            let proof = proved.and_then(|proved| proved.proof);
+            match proof.filter(|_| is_unchanged(&attempt.ready)) {
+                Some(proof) => {
+                    removables.push(Removable { recording: attempt.ready.recording.clone(), proof })
+                }
                 None => self.abandon(&attempt.ready.recording, failure, now)?,
             }
         }
@@ -365,6 +391,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
+/// Batches of one call, so that a long backlog lets other work come in between.
+const BATCHES_MAX: usize = 8;
 /// Bytes of one batch, unless one recording alone has more.
 const BATCH_BYTES_MAX: u64 = 1 << 30;
 /// Something of a moment is in the way.

@@ -55,9 +55,9 @@ impl ReadAt for Source {
     }
 }
 
-/// A piece whose sealed copy was read back and is equal.
+/// A piece that is durable; with the proof that it is equal, where there is an original to lose.
 pub(super) struct Proved {
-    pub(super) proof: VerifiedSeal,
+    pub(super) proof: Option<VerifiedSeal>,
 }
 
 /// Why one piece could not be sealed. Its original is untouched.
@@ -146,11 +146,15 @@ fn publish(drafted: Vec<Drafted<'_>>) -> Vec<Published<'_>> {
     published
 }
 
-/// Reads the sealed copy back from the device and compares every byte.
+/// Reads the sealed copy back from the device and compares every byte. What was made here can be
+/// made again, and is not read back.
 fn prove(piece: &Piece<'_>, sealed: Sealed) -> Result<Proved, PieceError> {
+    if matches!(piece.source, Source::Plaintext(_)) {
+        return Ok(Proved { proof: None });
+    }
     let reader = SealedReader::open(piece.key, piece.vault.open_uncached(&piece.copy.path)?)?;
     let proof = seal::prove_equal(&reader, &piece.source, threads_for(sealed.plain_bytes))?;
-    Ok(Proved { proof })
+    Ok(Proved { proof: Some(proof) })
 }
 
 /// Below some megabytes a second thread costs more than it brings.

@@ -112,7 +112,7 @@ impl Engine {
             .on_recording(id)
             .on_object(sidecar.id.0);
         self.catalog.write(|tx| tx.sidecar_sealed(sidecar.id, &entry))?;
-        self.remove_sidecar(opened, sidecar, Some(proved.proof), now)
+        self.remove_sidecar(opened, sidecar, proved.proof, now)
     }
 
     /// A sealed sidecar whose original is still there: finish its removal, or prove it again.

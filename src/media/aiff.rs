@@ -62,7 +62,7 @@ fn aiff(bytes: &mut Bytes<'_>, info: &mut MediaInfo) -> Option<()> {
         _ => ("aiff_unknown", 0),
     };
     info.codec = Some(codec.into());
-    info.channels = Some(channels).filter(|n| *n > 0);
+    info.channels = Some(channels);
     info.sample_rate_hz = Some(rate);
     let declared = u64::from(bytes.u32_be(common + 2)?);
     let (data_at, data_bytes) = sound?;
@@ -103,8 +103,8 @@ fn caf(bytes: &mut Bytes<'_>, info: &mut MediaInfo) -> Option<()> {
                 let rate = f64::from_be_bytes(bytes.array(body)?) as u32;
                 let flags = bytes.u32_be(body + 12)?;
                 info.codec = Some(caf_codec(&bytes.array(body + 8)?, flags).into());
-                info.sample_rate_hz = Some(rate).filter(|rate| *rate > 0);
-                info.channels = u16::try_from(bytes.u32_be(body + 24)?).ok().filter(|n| *n > 0);
+                info.sample_rate_hz = Some(rate);
+                info.channels = u16::try_from(bytes.u32_be(body + 24)?).ok();
                 packet_bytes = u64::from(bytes.u32_be(body + 16)?);
                 packet_frames = u64::from(bytes.u32_be(body + 20)?);
             }
@@ -166,7 +166,7 @@ fn au(bytes: &mut Bytes<'_>, info: &mut MediaInfo) -> Option<()> {
     let channels = u16::try_from(bytes.u32_be(20)?).ok().filter(|n| *n > 0)?;
     info.codec = Some(codec.into());
     info.channels = Some(channels);
-    info.sample_rate_hz = Some(rate).filter(|rate| *rate > 0);
+    info.sample_rate_hz = Some(rate);
     let rest = bytes.len().checked_sub(data_at)?;
     let there = match declared {
         0 | u32::MAX => {

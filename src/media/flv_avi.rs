@@ -103,8 +103,8 @@ impl Script {
             (0.0..1e9).contains(&value).then_some(value)
         };
         self.duration_ms = number(b"\x00\x08duration").map(|seconds| (seconds * 1e3) as u64);
-        self.width = number(b"\x00\x05width").map(|pixels| pixels as u32).filter(|n| *n > 0);
-        self.height = number(b"\x00\x06height").map(|pixels| pixels as u32).filter(|n| *n > 0);
+        self.width = number(b"\x00\x05width").map(|pixels| pixels as u32);
+        self.height = number(b"\x00\x06height").map(|pixels| pixels as u32);
     }
 }
 
@@ -131,8 +131,8 @@ fn read_flv_sound(bytes: &mut Bytes<'_>, at: u64, info: &mut MediaInfo) {
         _ => ("flv_unknown", rate, channels),
     };
     info.codec = Some(codec.into());
-    info.channels = Some(channels).filter(|n| *n > 0);
-    info.sample_rate_hz = Some(rate).filter(|rate| *rate > 0);
+    info.channels = Some(channels);
+    info.sample_rate_hz = Some(rate);
 }
 
 fn flv_picture(bytes: &mut Bytes<'_>, at: u64) -> Option<&'static str> {
@@ -211,8 +211,8 @@ impl Avi {
                 b"avih" => {
                     self.frame_us = bytes.u32_le(at + 8).unwrap_or(0).into();
                     self.frames = bytes.u32_le(at + 24).unwrap_or(0).into();
-                    self.width = bytes.u32_le(at + 40).filter(|n| *n > 0);
-                    self.height = bytes.u32_le(at + 44).filter(|n| *n > 0);
+                    self.width = bytes.u32_le(at + 40);
+                    self.height = bytes.u32_le(at + 44);
                 }
                 b"strh" => kind = bytes.array(at + 8).unwrap_or([0; 4]),
                 b"strf" if kind == *b"auds" && self.sound.is_none() => {

@@ -242,9 +242,9 @@ impl Track {
         self.codec = codec(&entry.kind);
         match &self.handler {
             b"soun" => {
-                self.channels = Some(bytes.u16_be(entry.body + 16)?).filter(|n| *n > 0);
+                self.channels = Some(bytes.u16_be(entry.body + 16)?);
                 let rate = bytes.u32_be(entry.body + 24)? >> 16;
-                self.sample_rate_hz = Some(rate).filter(|rate| *rate > 0);
+                self.sample_rate_hz = Some(rate);
                 if entry.kind == *b"mp4a" {
                     self.read_decoder_config(bytes, entry);
                 }

@@ -43,8 +43,8 @@ pub(super) fn read(bytes: &mut Bytes<'_>, _: Hint<'_>) -> Option<MediaInfo> {
     info.duration_ms = walk.duration_ms(info.damage);
     if let Some(sound) = walk.tracks.iter().find(|track| track.kind == KIND_SOUND) {
         info.codec = Some(sound.codec.into());
-        info.channels = Some(sound.channels).filter(|n| *n > 0);
-        info.sample_rate_hz = Some(sound.sample_rate_hz).filter(|n| *n > 0);
+        info.channels = Some(sound.channels);
+        info.sample_rate_hz = Some(sound.sample_rate_hz);
     }
     if let Some(picture) = walk.tracks.iter().find(|track| track.kind == KIND_PICTURE) {
         info.codec.get_or_insert_with(|| picture.codec.into());
@@ -146,7 +146,7 @@ impl Walk {
             _ if damage == Some(Damage::Truncated) => 0,
             before => self.last_ticks - before,
         };
-        let by_blocks = (self.last_ticks > 0).then(|| (self.last_ticks + step) as f64);
+        let by_blocks = (self.last_ticks > 0).then(|| self.last_ticks.saturating_add(step) as f64);
         let by_header = self.duration_ticks.filter(|ticks| ticks.is_finite() && *ticks > 0.0);
         let ticks = match (by_header, by_blocks) {
             (Some(header), _) if damage.is_none() => header,

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Every reader is ours, walks headers only and answers `None` for what is not its own, so the
-//! first one that answers wins. A decoder never runs here: what a stranger's file can reach in
-//! the process that holds keys is these few hundred lines.
+//! first one that answers wins. Probing runs no decoder and no one else's parser: all that a
+//! stranger's file can reach by lying in a watched folder is these readers.
 //!
 //! Start reading at [`probe`], then any reader; `riff` is the most thorough one.
 //!
@@ -14,10 +14,11 @@
 //!
 //! - Probing informs and never blocks: it cannot fail and does not panic, and a file that
 //!   nobody recognises is sealed all the same.
-//! - Bounded work: [`Bytes`] reads at most [`bytes::WORK_BYTES_MAX`] from one source, and no
-//!   allocation is sized by a number from the file.
+//! - Bounded work: `Bytes` reads at most 32 MiB from one source, and no allocation is sized by a
+//!   number from the file.
 //! - No paths: whoever probes opens the source; all that is known of its name is [`Hint`].
-//! - `duration_ms` is never longer than the bytes really there allow.
+//! - `duration_ms` is what the bytes really there allow: counted, but for a cut plain MP4 or AVI
+//!   estimated from the share of the bytes that is left.
 
 mod aiff;
 mod bytes;
@@ -110,7 +111,7 @@ pub enum SampleCodec {
 
 /// Recognises `source` by its content and measures it from its headers.
 ///
-/// Blocks for at most [`bytes::WORK_BYTES_MAX`] of reading, usually for a few kilobytes. An
+/// Blocks for at most 32 MiB of reading, usually for a few kilobytes. An
 /// unreadable source counts as one that ends early. `container` is `unknown` if no reader takes
 /// it; it is then called corrupt if its name promised a format that has a signature.
 pub fn probe(source: &mut dyn Source, hint: Hint<'_>) -> MediaInfo {
@@ -201,11 +202,16 @@ fn read(source: &mut dyn Source, hint: Hint<'_>) -> MediaInfo {
     if bytes.len() == 0 {
         return found("unknown", Some(Damage::Empty));
     }
-    let recognised = READERS.iter().find_map(|reader| reader(&mut bytes, hint));
-    recognised.unwrap_or_else(|| {
+    let Some(mut info) = READERS.iter().find_map(|reader| reader(&mut bytes, hint)) else {
         let broke_its_promise = SIGNED_EXTENSIONS.contains(&hint.extension);
-        found("unknown", broke_its_promise.then_some(Damage::Corrupt))
-    })
+        return found("unknown", broke_its_promise.then_some(Damage::Corrupt));
+    };
+    // A zero in a header means that its writer did not know.
+    info.channels = info.channels.filter(|n| *n > 0);
+    info.sample_rate_hz = info.sample_rate_hz.filter(|n| *n > 0);
+    info.width = info.width.filter(|n| *n > 0);
+    info.height = info.height.filter(|n| *n > 0);
+    info
 }
 
 /// The beginning of an answer: the container and what is wrong with it.

@@ -99,8 +99,8 @@ fn read_directly(content: &[u8], extension: &str) -> MediaInfo {
     read(&mut Cursor::new(content), Hint { extension })
 }
 
-/// Planted faults: the size of `data` believed, the end flag of Ogg ignored, MP3 asked before
-/// transport streams, channels taken from beside `esds`, the last `moof` counted without its data.
+/// Planted faults: the size of `data` believed, a cut Ogg page taken, channels taken from beside
+/// `esds`, the last `moof` counted without its data, a FLAC as long as its header says.
 #[test]
 fn every_case_probes_as_its_row_says() {
     for case in cases() {
@@ -138,9 +138,10 @@ fn the_fixtures_are_the_pinned_ones() {
 }
 
 /// A cut anywhere shows, and never makes a recording longer. Excepted are formats that are a row
-/// of equal pieces and nothing else: between two of them there is nothing to see.
+/// of equal pieces and nothing else, because between two of them there is nothing to see, and a
+/// tag behind the sound.
 ///
-/// Planted faults: an Ogg page that reaches over the end is taken; `FORM` size not compared.
+/// Planted fault: the end flag of Ogg ignored.
 #[test]
 fn a_cut_anywhere_is_damage() {
     for case in whole_files() {
@@ -148,7 +149,7 @@ fn a_cut_anywhere_is_damage() {
         let whole_ms = case.duration_ms.unwrap();
         let is_row = matches!(case.container.as_str(), "raw" | "mpegts" | "aac" | "flv")
             || case.file.starts_with("fragmented")
-            || case.file == "no_index.mp3";
+            || matches!(case.file.as_str(), "no_index.mp3" | "tagged.mp3");
         let step = whole.len() / 41;
         let lengths = (1..whole.len()).step_by(step).chain(whole.len() - 40..whole.len());
         for len in lengths {
@@ -220,15 +221,15 @@ struct Pattern {
 
 impl std::io::Read for Pattern {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let at = self.at as usize;
+        let rest = match self.head.get(at..) {
+            Some(head) if !head.is_empty() => head,
+            _ => &self.pattern[(at - self.head.len()) % self.pattern.len()..],
+        };
         let there = self.len_bytes.saturating_sub(self.at).min(buffer.len() as u64) as usize;
-        for byte in &mut buffer[..there] {
-            let (at, head) = (self.at as usize, self.head.len());
-            *byte = match self.head.get(at) {
-                Some(byte) => *byte,
-                None => self.pattern[(at - head) % self.pattern.len()],
-            };
-            self.at += 1;
-        }
+        let there = there.min(rest.len());
+        buffer[..there].copy_from_slice(&rest[..there]);
+        self.at += there as u64;
         self.read_bytes += there as u64;
         Ok(there)
     }
@@ -248,7 +249,10 @@ impl Seek for Pattern {
 /// Planted fault: filling the window is free.
 #[test]
 fn a_file_made_to_cost_time_costs_what_the_purse_holds() {
-    let hostile: [(&str, &[u8], &[u8]); 7] = [
+    let mut far_apart = b"\0\0\x20\0free".to_vec();
+    far_apart.resize(0x2000, 0);
+    let hostile: [(&str, &[u8], &[u8]); 8] = [
+        ("boxes far apart", b"\0\0\0\x08ftyp", &far_apart),
         ("boxes", b"\0\0\0\x08ftyp", b"\0\0\0\x08free"),
         ("chunks", b"RIFF\0\0\0\0WAVE", b"junk\0\0\0\0"),
         ("lists", b"RIFF\0\0\0\0AVI ", b"LIST\x04\0\0\0hdrl"),
@@ -258,7 +262,7 @@ fn a_file_made_to_cost_time_costs_what_the_purse_holds() {
         ("packets", b"", b"\x47\x40\0\x10\0"),
     ];
     for (name, head, pattern) in hostile {
-        let (head, pattern) = (head.to_vec(), pattern.to_vec());
+        let (head, pattern) = (head.to_vec(), pattern.repeat(1_000));
         let mut source = Pattern { head, pattern, len_bytes: 3 << 30, at: 0, read_bytes: 0 };
         probe(&mut source, Hint { extension: "" });
         assert!(source.read_bytes <= bytes::WORK_BYTES_MAX, "{name}: {}", source.read_bytes);
@@ -273,7 +277,7 @@ fn a_long_rf64_is_measured_by_its_long_sizes() {
     head[20..28].copy_from_slice(&(data_bytes + 72).to_le_bytes());
     head[28..36].copy_from_slice(&data_bytes.to_le_bytes());
     let len_bytes = data_bytes + 80;
-    let mut source = Pattern { head, pattern: vec![0], len_bytes, at: 0, read_bytes: 0 };
+    let mut source = Pattern { head, pattern: vec![0; 4_096], len_bytes, at: 0, read_bytes: 0 };
     let found = probe(&mut source, Hint { extension: "" });
     assert_eq!((found.damage, found.duration_ms), (None, Some(data_bytes / 16)));
 }
@@ -305,7 +309,7 @@ fn what_a_browser_gets() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     /// Every fixture, cut and with some bytes changed; half of the changes in its header. No
     /// panic, no number that the file's length does not allow.

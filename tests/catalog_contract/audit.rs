@@ -30,7 +30,7 @@ fn trail(f: &Fixture) -> Vec<AuditEntry> {
         .map(|n| {
             let user = if n % 2 == 0 { "ann" } else { "bob" };
             let actor = Actor::new("x".repeat(200), user, AuthenticatedBy::Token);
-            let activity = [Activity::MediaOpened, Activity::AccessRefused][n as usize / 5];
+            let activity = [Activity::MediaVerified, Activity::AccessRefused][n as usize / 5];
             let outcome = [Outcome::Ok, Outcome::Refused][n as usize / 5];
             AuditEntry::new(at(n * 1_000), actor, activity)
                 .with_outcome(outcome)
@@ -74,7 +74,7 @@ fn the_trail_reads_back_by_every_filter() {
     assert_eq!(listed(AuditFilter { user: Some("bob".into()), ..any() }, 4, 2), [6, 8]);
     let refused = AuditFilter { outcome: Some(Outcome::Refused), ..any() };
     assert_eq!(listed(refused, 0, 100), [6, 7, 8, 9, 10]);
-    let opened = AuditFilter { activity: Some(Activity::MediaOpened), ..any() };
+    let opened = AuditFilter { activity: Some(Activity::MediaVerified), ..any() };
     assert_eq!(listed(opened, 0, 100), [1, 2, 3, 4, 5]);
 
     let verdict = f.catalog.read(|tx| tx.verify_audit(&is_signed)).unwrap();

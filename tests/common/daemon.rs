@@ -22,13 +22,18 @@ impl Daemon {
     /// Starts it on a fresh state folder with these further arguments of `serve`, on free ports,
     /// and waits until it is ready.
     pub fn start(args: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the state");
+        Self::start_in(tempfile::tempdir().expect("a folder for the state"), args)
+    }
+
+    /// The same with everything it keeps in a folder of the caller's choice, as one on another
+    /// file system.
+    pub fn start_in(folder: tempfile::TempDir, args: &[&str]) -> Self {
         let state = folder.path().join("state");
         Self::start_on(folder, state, &[], args)
     }
 
-    /// The same with a state folder of the caller's choice, and started by the command `under`,
-    /// as `setpriv`. The log lies in `folder`.
+    /// The same with a state folder of its own, apart from `folder` with the log, and started by
+    /// the command `under`, as `setpriv`.
     pub fn start_on(
         folder: tempfile::TempDir,
         state: PathBuf,

@@ -61,6 +61,15 @@ impl LoopFs {
         marker.count_in_file(&self.image)
     }
 
+    /// The same once it is unmounted: what whoever finds the disk can find on it.
+    pub fn count_at_rest(&mut self, marker: &Marker) -> u64 {
+        if std::mem::take(&mut self.is_mounted) {
+            run(Command::new("umount").arg(&self.mount_point)).expect("nobody uses it any more");
+        }
+        run(Command::new("sync").arg(&self.image)).expect("the image syncs");
+        marker.count_in_file(&self.image)
+    }
+
     fn at_rest(kind: &'static str) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mount_point = folder.path().join("mnt");

@@ -14,6 +14,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_from", &["intake", "flow"]),
     ("expose_to", &["intake", "flow"]),
     ("expose_room", &["intake", "flow"]),
+    ("expose_random", &["flow"]),
     ("expose_text", &["access", "flow", "http"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];

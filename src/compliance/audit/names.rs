@@ -45,8 +45,6 @@ named! {
         SidecarRemoved = "SIDECAR_REMOVED",
         /// A recording was listened to or watched.
         MediaPlayed = "MEDIA_PLAYED",
-        /// A recording was opened into a file.
-        MediaOpened = "MEDIA_OPENED",
         /// A sealed copy was checked, every byte.
         MediaVerified = "MEDIA_VERIFIED",
         /// The data key of one recording left the program.
