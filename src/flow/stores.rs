@@ -13,7 +13,7 @@ use crate::flow::{Engine, FlowError};
 use crate::intake::profile::Profile;
 use crate::intake::{IntakeError, Oddities, Store, StoreSettings};
 use crate::vault::storage_kind::StorageReport;
-use crate::vault::{self, LocalVault, VaultError, beside_path, own_path, storage_report};
+use crate::vault::{self, LocalVault, Vault, VaultError, beside_path, own_path, storage_report};
 
 /// Where the sealed files of a store go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,29 +180,35 @@ impl StoreSlot {
     }
 }
 
-/// Where a sealed file goes: beside the original if the store has that layout and the name still
-/// fits, else into the own tree.
-pub(super) fn copy_place(
-    opened: Option<&Opened>,
-    id: Uuid,
-    original: &StorePath,
-    kind: SealedKind,
-) -> (VaultName, StorePath) {
-    let beside = opened.filter(|opened| opened.beside.is_some()).and_then(|opened| {
-        let named = match kind {
-            SealedKind::Media | SealedKind::Sidecar => original.clone(),
-            SealedKind::Peaks => {
-                StorePath::new([original.expose_bytes(), b".peaks"].concat())?
-            }
-        };
-        let path = beside_path(&named)?;
-        let fits = path.expose_name().len() <= NAME_BYTES_MAX;
-        fits.then_some((VaultName::Beside(opened.store.id()), path))
-    });
-    beside.unwrap_or_else(|| (VaultName::Own, own_path(id, kind)))
-}
-
 impl Engine {
+    /// Where a sealed file goes: beside the original if the store has that layout, the name still
+    /// fits and is free, else into the own tree. It is not free where a recorder uses a name
+    /// again: then the sealed copy of the first recording lies there.
+    pub(super) fn copy_place(
+        &self,
+        opened: Option<&Opened>,
+        id: Uuid,
+        original: &StorePath,
+        kind: SealedKind,
+    ) -> Result<(VaultName, StorePath), FlowError> {
+        let own = (VaultName::Own, own_path(id, kind));
+        let Some((opened, vault)) = opened.and_then(|it| Some((it, it.beside.as_ref()?))) else {
+            return Ok(own);
+        };
+        let named = match kind {
+            SealedKind::Media | SealedKind::Sidecar => Some(original.clone()),
+            SealedKind::Peaks => StorePath::new([original.expose_bytes(), b".peaks"].concat()),
+        };
+        let path = named.as_ref().and_then(beside_path);
+        let Some(path) = path.filter(|path| path.expose_name().len() <= NAME_BYTES_MAX) else {
+            return Ok(own);
+        };
+        let place = (VaultName::Beside(opened.store.id()), path);
+        let is_known = self.catalog.read(|tx| tx.is_copy_known(&place.0, &place.1))?;
+        let is_free = !is_known && vault.exists(&place.1).is_ok_and(|is_there| !is_there);
+        Ok(if is_free { place } else { own })
+    }
+
     /// Records an opened store in the catalog, before anything is found in it, and clears what a
     /// crash left beside its originals.
     ///

@@ -3,6 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// A running `recseal serve`. Dropped, it is killed without ceremony.
@@ -12,6 +13,7 @@ pub struct Daemon {
     /// does not come is how this module waits.
     notify: UnixDatagram,
     folder: tempfile::TempDir,
+    state: PathBuf,
     args: Vec<String>,
 }
 
@@ -19,18 +21,32 @@ impl Daemon {
     /// Starts it on a fresh state folder with these further arguments of `serve`, on free ports,
     /// and waits until it is ready.
     pub fn start(args: &[&str]) -> Self {
+        let mut daemon = Self::at_rest(None, args);
+        daemon.start_again();
+        daemon
+    }
+
+    /// Not started yet, on the state folder `state`, or on a fresh one of its own.
+    pub fn at_rest(state: Option<&Path>, args: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the state");
         let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket to wait on");
         notify.set_read_timeout(Some(TURN)).expect("a socket takes a timeout");
         let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut daemon = Self { child: None, notify, folder, args };
-        daemon.start_again();
-        daemon
+        let state = state.map_or_else(|| folder.path().join("state"), Path::to_owned);
+        Self { child: None, notify, folder, state, args }
     }
 
     /// Starts it again on the same state folder, after [`Daemon::kill_nine`] or
     /// [`Daemon::stop`].
     pub fn start_again(&mut self) {
+        self.begin(&[]);
+        self.wait_until("it is ready", |daemon| {
+            daemon.try_json(&["status"]).is_some_and(|status| status["ready"] == true)
+        });
+    }
+
+    /// The same with these variables in its environment, and without waiting: it may end early.
+    pub fn begin(&mut self, environment: &[(&str, &str)]) {
         assert!(self.child.is_none(), "it still runs");
         let log = std::fs::File::options()
             .create(true)
@@ -43,6 +59,7 @@ impl Daemon {
             .arg("--state")
             .arg(self.state())
             .args(&self.args)
+            .envs(environment.iter().copied())
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle on the log"))
@@ -50,14 +67,36 @@ impl Daemon {
             .spawn()
             .expect("the program starts");
         self.child = Some(child);
-        self.wait_until("it is ready", |daemon| {
-            daemon.try_json(&["status"]).is_some_and(|status| status["ready"] == true)
-        });
+    }
+
+    /// False once it ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.as_mut().map(Child::try_wait);
+        matches!(ended, Some(Ok(None)))
+    }
+
+    /// Waits until it ends by itself. Panics if it does not.
+    pub fn wait_for_end(&mut self, why: &str) -> ExitStatus {
+        for _ in 0..TURNS_MAX {
+            let child = self.child.as_mut().expect("it runs");
+            if let Some(status) = child.try_wait().expect("our own child can be asked") {
+                self.child = None;
+                return status;
+            }
+            self.turn();
+        }
+        panic!("it did not end: {why}\nlog:\n{}", self.log());
+    }
+
+    /// Lets it run for `span`, for tests that kill it at any instant and not at a certain one.
+    pub fn let_run(&self, span: Duration) {
+        let (_open, never) = mpsc::channel::<()>();
+        let _ = never.recv_timeout(span);
     }
 
     /// Its state folder.
     pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.state.clone()
     }
 
     /// The sealed-recordings tree of layout "vault".
@@ -117,15 +156,7 @@ impl Daemon {
         let child = self.child.as_mut().expect("it runs");
         let pid = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it gets SIGTERM");
-        for _ in 0..TURNS_MAX {
-            let child = self.child.as_mut().expect("it was there a turn ago");
-            if let Some(status) = child.try_wait().expect("our own child can be asked") {
-                self.child = None;
-                return status;
-            }
-            self.turn();
-        }
-        panic!("it did not end on SIGTERM\nlog:\n{}", self.log());
+        self.wait_for_end("SIGTERM")
     }
 
     fn log_path(&self) -> PathBuf {
