@@ -8,14 +8,13 @@ use keymanager::{KeyManager, Unlock};
 use recseal::catalog::{Catalog, CatalogError, RecordingFilter, SidecarState};
 use recseal::config::{catalog_in, keys_in};
 use recseal::domain::lifecycle::RecordingState;
-use recseal::domain::{Recording, RecordingId, SealedCopy, SealedKind, StorePath, VaultName};
+use recseal::domain::{Recording, SealedCopy, SealedKind, StorePath, VaultName};
 use recseal::seal::SealedReader;
 use recseal::vault::{Layout, LocalVault, Vault};
 
 /// One recording or sidecar and, if a sealed copy of it opens, its content.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) recording: RecordingId,
     pub(crate) state: String,
     pub(crate) is_sidecar: bool,
     pub(crate) is_proved: bool,
@@ -34,7 +33,7 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// Reads the state folder of a daemon that does not run. `skip` names files of which the
     /// content is not wanted.
-    pub(crate) fn of(state: &Path, root: &Path, skip: &BTreeSet<String>) -> Self {
+    pub(crate) fn of(state: &Path, skip: &BTreeSet<String>) -> Self {
         let catalog = Catalog::open_read_only(&catalog_in(state)).unwrap();
         let keys = KeyManager::open(&keys_in(state), &Unlock::File).unwrap();
         let own = state.join("vault");
@@ -91,7 +90,6 @@ impl Evidence {
             let media = copies.iter().find(|copy| copy.kind == SealedKind::Media);
             let state = recording.state;
             let found = Found {
-                recording: id,
                 state: state.as_str().to_owned(),
                 is_sidecar: false,
                 is_proved: matches!(state, RecordingState::Sealed | RecordingState::Stored),
@@ -100,7 +98,6 @@ impl Evidence {
             add(&recording.path, found, media);
             for sidecar in &sidecars {
                 let found = Found {
-                    recording: id,
                     state: sidecar.state.as_str().to_owned(),
                     is_sidecar: true,
                     is_proved: sidecar.state != SidecarState::Found,
@@ -110,7 +107,6 @@ impl Evidence {
                 add(&sidecar.path, found, copy);
             }
         }
-        assert!(fs::exists(root).unwrap());
         evidence
     }
 
@@ -137,9 +133,7 @@ impl Evidence {
                 Some([one]) if one.is_sidecar != path.ends_with(".json") => {
                     faults.push(format!("{path} was taken for something else"));
                 }
-                Some([one])
-                    if !skip.contains(path) && one.content.as_deref() != Some(content) =>
-                {
+                Some([one]) if !skip.contains(path) && one.content.as_deref() != Some(content) => {
                     let len = one.content.as_ref().map(Vec::len);
                     faults.push(format!("{path}: {len:?} of {} bytes", content.len()));
                 }

@@ -33,16 +33,7 @@ use recseal::flow::crash::CRASH_POINTS;
 fn whoever_dies_at_a_named_place_loses_nothing() {
     let cases: Vec<(&str, u32)> =
         CRASH_POINTS.iter().flat_map(|name| [(*name, 1), (*name, 3)]).collect();
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                while let Some((name, nth)) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    dies_at(name, *nth);
-                }
-            });
-        }
-    });
+    side_by_side(&cases, |(name, nth)| dies_at(name, *nth));
 }
 
 fn dies_at(name: &str, nth: u32) {
@@ -120,8 +111,9 @@ fn a_power_cut_loses_nothing_that_was_synced() {
     println!("{rounds} cuts, RECSEAL_CRASH_SEED={seed}");
     // A clone is one instant, as a power cut is; xfs makes it without copying.
     let host = or_skip!(LoopFs::make_in(None, HOST_BYTES, "xfs", "", &[]));
-    for kind in ["ext4", "xfs"] {
-        let fs = or_skip!(LoopFs::make_in(Some(host.path()), CUT_BYTES, kind, "", &[]));
+    // A clone takes no smaller blocks than its host.
+    for (kind, blocks) in [("ext4", ["-b", "4096"]), ("xfs", ["-s", "size=4096"])] {
+        let fs = or_skip!(LoopFs::make_in(Some(host.path()), CUT_BYTES, kind, "", &blocks));
         let mut ground = Ground::new(&fs.path().join("stores"), chance.next());
         let folder = tempfile::tempdir().unwrap();
         let config = Ground::config(ground.root(), folder.path());
@@ -160,57 +152,51 @@ fn must_recover_on(mount: &Path, ground: &Ground, skip: &BTreeSet<String>, what:
 /// as a whole, again and again; a draft beside an original that nobody sweeps.
 #[test]
 fn what_goes_away_while_it_is_dead_stops_nothing() {
-    for layout in ground::LAYOUTS {
-        // The first passage is the recording's, the second that of its sidecar.
-        for (place, gone) in [("ingest.part_written:1", "wav"), ("ingest.published:1", "wav"),
-            ("ingest.part_written:2", "json"), ("ingest.published:2", "json")]
-        {
-            let what = format!("{layout}, {place}");
-            let (mut daemon, mut ground, _folder) = dead_at(layout, place);
-            let gone = format!("{layout}/call.{gone}");
-            fs::remove_file(ground.root().join(&gone)).unwrap();
-            ground.files.remove(&gone);
-            if gone.ends_with("wav") {
-                // Its sidecar is alone now, and waits for `pair_within`.
-                let sidecar = format!("{layout}/call.json");
-                fs::remove_file(ground.root().join(&sidecar)).unwrap();
-                ground.files.remove(&sidecar);
-            }
-            let next = ground.wav(5_000);
-            ground.record(&format!("{layout}/next.wav"), next);
-            daemon.begin(&[]);
-            must_end_well(&mut daemon, &ground, &BTreeSet::new(), true, &what);
+    // The first passage is the recording's, the second that of its sidecar.
+    let places = [
+        ("ingest.part_written:1", &["wav", "json"][..]),
+        ("ingest.published:1", &["wav", "json"]),
+        ("ingest.part_written:2", &["json"]),
+        ("ingest.published:2", &["json"]),
+    ];
+    side_by_side(&in_each_layout(&places), |(layout, (place, gone))| {
+        let (mut daemon, mut ground, _folder) = dead_at(layout, place);
+        for suffix in *gone {
+            let path = format!("{layout}/call.{suffix}");
+            fs::remove_file(ground.root().join(&path)).unwrap();
+            ground.files.remove(&path);
         }
-    }
+        let next = ground.wav(5_000);
+        ground.record(&format!("{layout}/next.wav"), next);
+        daemon.begin(&[]);
+        let what = format!("{layout}, {place}");
+        must_end_well(&mut daemon, &ground, &BTreeSet::new(), true, &what);
+    });
 }
 
 /// Planted faults: an attempt noted for the shorter sidecar makes noting the longer one fail for
 /// ever; a sealed sidecar that changed in place waits for ever, its new content in clear.
 #[test]
 fn what_is_written_while_it_is_dead_is_sealed_too() {
-    for layout in ground::LAYOUTS {
-        for (place, is_sealed) in [("ingest.published:2", false), ("sidecar.sealed_recorded:1", true)]
-        {
-            let what = format!("{layout}, {place}");
-            let (mut daemon, mut ground, _folder) = dead_at(layout, place);
-            let path = format!("{layout}/call.json");
-            let mut file =
-                fs::File::options().append(true).open(ground.root().join(&path)).unwrap();
-            file.write_all(b", and more").unwrap();
-            drop(file);
-            let before = ground.files[&path].clone();
-            let after = [&before[..], b", and more"].concat();
-            daemon.begin(&[]);
-            until_all_is_taken(&mut daemon, ground.root(), &what);
-            assert!(daemon.stop().success());
-            let evidence = Evidence::of(&daemon.state(), ground.root(), &BTreeSet::new());
-            assert!(evidence.keeps(&path, &after), "{what}: {}", daemon.log());
-            assert_eq!(evidence.keeps(&path, &before), is_sealed, "{what}");
-            ground.files.remove(&path);
-            let faults = evidence.faults(&ground.files, &BTreeSet::new(), false);
-            assert!(faults.is_empty(), "{what}: {faults:#?}");
-        }
-    }
+    let places = [("ingest.published:2", false), ("sidecar.sealed_recorded:1", true)];
+    side_by_side(&in_each_layout(&places), |(layout, (place, is_sealed))| {
+        let what = format!("{layout}, {place}");
+        let (mut daemon, mut ground, _folder) = dead_at(layout, place);
+        let path = format!("{layout}/call.json");
+        let mut file = fs::File::options().append(true).open(ground.root().join(&path)).unwrap();
+        file.write_all(b", and more").unwrap();
+        drop(file);
+        let before = ground.files.remove(&path).unwrap();
+        let after = [&before[..], b", and more"].concat();
+        daemon.begin(&[]);
+        until_all_is_taken(&mut daemon, ground.root(), &what);
+        end(&mut daemon);
+        let evidence = Evidence::of(&daemon.state(), &BTreeSet::new());
+        assert!(evidence.keeps(&path, &after), "{what}: {}", daemon.log());
+        assert_eq!(evidence.keeps(&path, &before), *is_sealed, "{what}");
+        let faults = evidence.faults(&ground.files, &BTreeSet::new(), false);
+        assert!(faults.is_empty(), "{what}: {faults:#?}");
+    });
 }
 
 /// A recorder that counts its names from 0 again, as voicemail does. Planted fault: the second
@@ -229,13 +215,32 @@ fn a_name_used_again_is_a_recording_of_its_own() {
         }
         until_all_is_taken(&mut daemon, ground.root(), "a name used again");
     }
-    assert!(daemon.stop().success());
-    let evidence = Evidence::of(&daemon.state(), ground.root(), &BTreeSet::new());
+    end(&mut daemon);
+    let evidence = Evidence::of(&daemon.state(), &BTreeSet::new());
     for layout in ground::LAYOUTS {
         let path = format!("{layout}/msg0000.wav");
         assert_eq!(evidence.found[&path].len(), contents.len());
         assert!(contents.iter().all(|content| evidence.keeps(&path, content)), "{path}");
     }
+}
+
+/// Some at a time: most of each is waiting for files to settle.
+fn side_by_side<T: Sync>(cases: &[T], test: impl Fn(&T) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    test(case);
+                }
+            });
+        }
+    });
+}
+
+fn in_each_layout<T: Copy>(cases: &[T]) -> Vec<(&'static str, T)> {
+    let with = |layout| move |case: &T| (layout, *case);
+    ground::LAYOUTS.into_iter().flat_map(|layout| cases.iter().map(with(layout))).collect()
 }
 
 /// A daemon that died at `place` over one recording and its sidecar.
@@ -260,7 +265,7 @@ fn must_have_good_copies(
     stored: &mut BTreeSet<String>,
     what: &str,
 ) {
-    let evidence = Evidence::of(&daemon.state(), ground.root(), stored);
+    let evidence = Evidence::of(&daemon.state(), stored);
     for (path, content) in &ground.files {
         if stored.contains(path) {
             continue;
@@ -287,12 +292,19 @@ fn must_end_well(
     what: &str,
 ) {
     until_all_is_taken(daemon, ground.root(), what);
-    assert!(daemon.stop().success(), "{what}\n{}", daemon.log());
-    let evidence = Evidence::of(&daemon.state(), ground.root(), skip);
+    end(daemon);
+    let evidence = Evidence::of(&daemon.state(), skip);
     let faults = evidence.faults(&ground.files, skip, is_whole);
     assert!(faults.is_empty(), "{what}: {faults:#?}\n{}", daemon.log());
     let audit = daemon.recseal(&["audit", "verify"]);
     assert!(audit.status.success(), "{what}: {audit:?}");
+}
+
+/// Orderly, so that what was done is noted, too.
+fn end(daemon: &mut Daemon) {
+    daemon.wait_until("it hears", |daemon| daemon.try_json(&["status"]).is_some());
+    let status = daemon.stop();
+    assert!(status.success(), "{status}\n{}", daemon.log());
 }
 
 fn until_all_is_taken(daemon: &mut Daemon, root: &Path, what: &str) {
