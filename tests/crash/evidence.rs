@@ -116,6 +116,14 @@ impl Evidence {
         found.filter(|found| found.is_proved).any(|found| found.content.as_deref() == Some(content))
     }
 
+    /// What is not stored yet, and how far it is.
+    pub(crate) fn unfinished(&self) -> Vec<(&str, &str)> {
+        let found = self.found.iter().flat_map(|(path, found)| {
+            found.iter().map(move |found| (path.as_str(), found.state.as_str()))
+        });
+        found.filter(|(_, state)| *state != "stored").collect()
+    }
+
     /// What is wrong if all work is done and `files` were recorded, each once. `is_whole` if
     /// nothing else was.
     pub(crate) fn faults(

@@ -37,7 +37,7 @@ impl Ground {
             let path = root.join(layout);
             text += &format!(
                 "[[store]]\npath = {path:?}\nlayout = \"{layout}\"\nsettle = \"1s\"\n\
-                 empty_wait = \"1s\"\nunfinished_wait = \"1s\"\n"
+                 empty_wait = \"1s\"\nunfinished_wait = \"1s\"\npair_within = \"3s\"\n"
             );
         }
         let file = folder.join("recseal.toml");
