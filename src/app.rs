@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use keymanager::{KeyError, KeyManager, Unlock};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, CatalogError};
@@ -212,6 +212,8 @@ fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
 
 /// Opens the doors, starts the tasks, says so, and waits for the end.
 async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), AppError> {
+    // First of all: who is told to stop before it listens for that dies of it.
+    let ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     let (stop, stopped) = watch::channel(false);
     let bell = Arc::new(Bell::default());
     let daemon_uid = rustix::process::geteuid().as_raw();
@@ -248,7 +250,7 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
     tracing::info!(https = %addresses.https, health = %addresses.health, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    until_told_to_stop(&engine, &doors_pool).await?;
+    until_told_to_stop(ends, &engine, &doors_pool).await?;
     tracing::info!("stopping");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.send_replace(true);
@@ -267,9 +269,13 @@ fn address_of(listener: &tokio::net::TcpListener) -> Result<SocketAddr, AppError
 
 /// Returns at SIGTERM or SIGINT. Until then the watchdog is told that work goes through: the pool
 /// runs a job, and the catalog answers it.
-async fn until_told_to_stop(engine: &Arc<Engine>, pool: &WorkPool) -> Result<(), AppError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(AppError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(AppError::Runtime)?;
+async fn until_told_to_stop(
+    ends: [io::Result<Signal>; 2],
+    engine: &Arc<Engine>,
+    pool: &WorkPool,
+) -> Result<(), AppError> {
+    let [terminate, interrupt] = ends.map(|end| end.map_err(AppError::Runtime));
+    let (mut terminate, mut interrupt) = (terminate?, interrupt?);
     let beat = sd_notify::watchdog_enabled().map_or(NO_WATCHDOG, |timeout| timeout / 3);
     loop {
         tokio::select! {

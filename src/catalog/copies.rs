@@ -24,6 +24,12 @@ impl ReadTx<'_> {
         let mut statement = self.conn.prepare_cached(SELECT_COPIES)?;
         Ok(statement.query_map([recording], copy_of)?.collect::<Result<_, _>>()?)
     }
+
+    /// True if a sealed file is expected at `path`, whosesoever.
+    pub fn is_copy_known(&self, vault: &VaultName, path: &StorePath) -> Result<bool, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_COPY)?;
+        Ok(statement.exists(params![vault_bytes(vault), path.expose_bytes()])?)
+    }
 }
 
 impl CatalogTx<'_> {
@@ -91,6 +97,7 @@ fn copy_of(row: &Row<'_>) -> rusqlite::Result<SealedCopy> {
 
 const SELECT_COPIES: &str =
     "SELECT * FROM sealed_copy WHERE recording = ?1 ORDER BY created_at, kind, vault, path";
+const SELECT_COPY: &str = "SELECT 1 FROM sealed_copy WHERE vault = ?1 AND path = ?2";
 const INSERT_COPY: &str = "
     INSERT INTO sealed_copy (vault, path, recording, sidecar, kind, sealed_bytes, plain_bytes,
         created_at)

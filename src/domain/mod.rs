@@ -139,10 +139,17 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// True if content cannot have changed between two looks. The change time is left out: a
-    /// rename or `chmod` moves it and leaves the content alone.
+    /// rename or `chmod` moves it and leaves the content alone. So is the device: disks and
+    /// mounts are numbered anew at each boot, and that the tree is the same one is known from the
+    /// id file of its store.
     pub fn has_same_content(&self, other: &Self) -> bool {
-        (self.device, self.inode, self.size_bytes, self.modified_ns)
-            == (other.device, other.inode, other.size_bytes, other.modified_ns)
+        (self.inode, self.size_bytes, self.modified_ns)
+            == (other.inode, other.size_bytes, other.modified_ns)
+    }
+
+    /// The same, and nobody touched its name or attributes either.
+    pub fn is_untouched_since(&self, other: &Self) -> bool {
+        self.has_same_content(other) && self.changed_ns == other.changed_ns
     }
 }
 

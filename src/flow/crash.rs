@@ -3,7 +3,7 @@
 //! In a debug build, `RECSEAL_CRASH_AT=name:n` in the environment makes the `n`-th passage of
 //! that place end the process as `kill -9` would. A release build holds none of this.
 
-/// Every crash point, in the order in which one recording meets them.
+/// Every crash point, in the order in which one recording and its sidecar meet them.
 pub const CRASH_POINTS: &[&str] = &[
     "discover.noted",
     "ingest.opened",
@@ -15,6 +15,8 @@ pub const CRASH_POINTS: &[&str] = &[
     "removal.begun",
     "removal.done",
     "ingest.stored_recorded",
+    "sidecar.sealed_recorded",
+    "sidecar.removed",
 ];
 
 /// Passes the place called `name`; see the module's page.

@@ -114,7 +114,7 @@ enum Change {
     /// It waited for a person, and its recorder did something to it instead.
     Released(RecordingId, Sighting),
     SidecarChanged(SidecarId, Sighting),
-    SidecarForgotten(SidecarId),
+    SidecarForgotten(SidecarId, RecordingId),
 }
 
 impl<'e> Survey<'e> {
@@ -225,7 +225,7 @@ impl<'e> Survey<'e> {
 
     fn known_recording(&mut self, known: &Known, sighting: Sighting) -> Result<(), FlowError> {
         let id = known.recording;
-        let is_same = known.fingerprint == sighting.fingerprint;
+        let is_same = sighting.fingerprint.is_untouched_since(&known.fingerprint);
         match known.state {
             RecordingState::Found => {}
             RecordingState::Settled => {
@@ -374,6 +374,14 @@ fn apply(
             now,
         }),
         Change::Unchanged(id) => tx.note_unchanged(*id),
+        // Files of an abandoned attempt are still noted: the sealer destroys them, and it alone,
+        // and then sees for itself what became of the original.
+        Change::Changed(id, _) | Change::Forgotten(id) if !tx.copies(*id)?.is_empty() => Ok(()),
+        Change::SidecarForgotten(id, recording)
+            if tx.copies(*recording)?.iter().any(|copy| copy.sidecar == Some(*id)) =>
+        {
+            Ok(())
+        }
         Change::Changed(id, sighting) => tx.note_changed(*id, sighting, now),
         Change::Finished(id) => tx.settle(*id, now),
         Change::Forgotten(id) => tx.forget_found(*id),
@@ -385,7 +393,7 @@ fn apply(
             tx.note_changed(*id, sighting, now)
         }
         Change::SidecarChanged(id, sighting) => tx.note_sidecar_changed(*id, sighting, now),
-        Change::SidecarForgotten(id) => tx.forget_sidecar(*id),
+        Change::SidecarForgotten(id, _) => tx.forget_sidecar(*id),
     }
 }
 
@@ -393,7 +401,7 @@ fn apply(
 fn vanished(known: Known) -> Option<Change> {
     match (known.sidecar, known.state) {
         (Some(KnownSidecar { id, state: SidecarState::Found }), _) => {
-            Some(Change::SidecarForgotten(id))
+            Some(Change::SidecarForgotten(id, known.recording))
         }
         (Some(_), _) => None,
         (None, RecordingState::Found | RecordingState::Settled) => {

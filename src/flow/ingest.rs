@@ -29,7 +29,7 @@ use crate::flow::desk::extension_of;
 use crate::flow::looks::{self, Original};
 use crate::flow::pieces::{Piece, PieceError, Proved, Source};
 use crate::flow::removal::Removable;
-use crate::flow::stores::{copy_place, vault_of};
+use crate::flow::stores::vault_of;
 use crate::flow::{Engine, FlowError, parallel};
 use crate::media::{self, Hint};
 use crate::seal;
@@ -187,7 +187,7 @@ impl Engine {
         let mut wrapped_keys = Vec::with_capacity(ready.len());
         for ready in ready {
             let (key, wrapped) = self.keys.new_data_key(ready.recording.id.0);
-            let copies = self.copies_to_make(&ready);
+            let copies = self.copies_to_make(&ready)?;
             attempts.push(Attempt { ready, key, copies });
             wrapped_keys.push(wrapped);
         }
@@ -218,7 +218,7 @@ impl Engine {
         Ok(recorded)
     }
 
-    fn copies_to_make(&self, ready: &Ready) -> Vec<SealedCopy> {
+    fn copies_to_make(&self, ready: &Ready) -> Result<Vec<SealedCopy>, FlowError> {
         let recording = &ready.recording;
         let opened = self.slot_of(recording.store).and_then(|slot| slot.opened());
         let size = recording.fingerprint.size_bytes;
@@ -230,9 +230,9 @@ impl Engine {
             .into_iter()
             .map(|(kind, plain_bytes)| {
                 let (vault, path) =
-                    copy_place(opened.as_deref(), recording.id.0, &recording.path, kind);
+                    self.copy_place(opened.as_deref(), recording.id.0, &recording.path, kind)?;
                 let sealed_bytes = seal::sealed_len(plain_bytes);
-                SealedCopy { vault, path, kind, sidecar: None, sealed_bytes, plain_bytes }
+                Ok(SealedCopy { vault, path, kind, sidecar: None, sealed_bytes, plain_bytes })
             })
             .collect()
     }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::domain::lifecycle::{RecordingEvent, RecordingState};
-use crate::domain::{Recording, RecordingId};
+use crate::domain::{Recording, RecordingId, SealedCopy};
 use crate::flow::stores::{Opened, vault_of};
 use crate::flow::{Engine, FlowError};
 use crate::vault::Vault;
@@ -58,9 +58,18 @@ impl Engine {
         recording: &Recording,
         opened: &Opened,
     ) -> Result<(), FlowError> {
-        let id = recording.id;
-        let copies = self.catalog.read(|tx| tx.copies(id))?;
-        for copy in &copies {
+        let copies = self.catalog.read(|tx| tx.copies(recording.id))?;
+        self.clear_copies(recording.id, &copies, opened)
+    }
+
+    /// The same for these copies: none of them was ever proved.
+    pub(super) fn clear_copies<'c>(
+        &self,
+        id: RecordingId,
+        copies: impl IntoIterator<Item = &'c SealedCopy>,
+        opened: &Opened,
+    ) -> Result<(), FlowError> {
+        for copy in copies {
             let Some(vault) = vault_of(&self.vault, Some(opened), copy.vault) else { continue };
             vault.destroy(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
             self.catalog.write(|tx| tx.forget_copy(id, copy))?;

@@ -210,11 +210,16 @@ impl Engine {
                 match original::resume_many(opened.store.root(), vec![unfinished], policy).pop() {
                     Some(Ok(Resumed::Finished(evidence))) => End::Gone(evidence, "resumed"),
                     Some(Ok(Resumed::NothingLeft)) => End::Gone(untouched(opened), "already-gone"),
-                    Some(Ok(Resumed::Untouched)) | None => End::Later(SOON),
+                    // Without a proof it is not what was sealed: found as a new one, then.
+                    Some(Ok(Resumed::Untouched)) => {
+                        End::Gone(untouched(opened), "changed-after-sealing")
+                    }
+                    None => End::Later(SOON),
                     Some(Err(error)) => end_of(Err(error)),
                 }
             }
         };
+        crash_point("sidecar.removed");
         self.catalog.write(|tx| match end {
             End::Later(span) => tx.postpone_sidecar(sidecar.id, now.plus(span)).map(drop),
             End::Gone(evidence, why) => {

@@ -11,10 +11,11 @@ use crate::catalog::{CatalogError, Sidecar, SidecarState};
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::domain::{SealedCopy, SealedKind};
+use crate::flow::crash::crash_point;
 use crate::flow::ingest::chain;
 use crate::flow::looks::{self, Original};
 use crate::flow::pieces::{Piece, Source};
-use crate::flow::stores::{Opened, copy_place, vault_of};
+use crate::flow::stores::{Opened, vault_of};
 use crate::flow::{Engine, FlowError};
 use crate::intake::sidecar::secrets_in;
 use crate::seal;
@@ -58,6 +59,12 @@ impl Engine {
         sidecar: &Sidecar,
         now: Timestamp,
     ) -> Result<(), FlowError> {
+        let id = sidecar.recording;
+        let (copies, wrapped) =
+            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
+        // An earlier attempt: whole or not, it was not proved.
+        let earlier = copies.iter().filter(|copy| copy.sidecar == Some(sidecar.id));
+        self.clear_copies(id, earlier, opened)?;
         let file = match looks::open_original(opened, &sidecar.path, &sidecar.fingerprint) {
             Ok(Original::Same(file)) => file,
             Ok(Original::Changed(sighting)) => {
@@ -72,19 +79,10 @@ impl Engine {
             }
         };
         self.report_secrets(&file, sidecar);
-        let id = sidecar.recording;
-        let (copies, wrapped) =
-            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
         let Some(wrapped) = wrapped else { return self.put_off(sidecar, now) };
         let key = self.keys.unwrap(id.0, &wrapped)?;
-        for copy in copies.iter().filter(|copy| copy.sidecar == Some(sidecar.id)) {
-            // An earlier attempt: whole or not, it was not proved.
-            let Some(vault) = vault_of(&self.vault, Some(opened), copy.vault) else { continue };
-            vault.destroy(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
-            self.catalog.write(|tx| tx.forget_copy(id, copy))?;
-        }
         let (vault_name, path) =
-            copy_place(Some(opened), sidecar.id.0, &sidecar.path, SealedKind::Sidecar);
+            self.copy_place(Some(opened), sidecar.id.0, &sidecar.path, SealedKind::Sidecar)?;
         let plain_bytes = sidecar.fingerprint.size_bytes;
         let copy = SealedCopy {
             vault: vault_name,
@@ -112,6 +110,7 @@ impl Engine {
             .on_recording(id)
             .on_object(sidecar.id.0);
         self.catalog.write(|tx| tx.sidecar_sealed(sidecar.id, &entry))?;
+        crash_point("sidecar.sealed_recorded");
         self.remove_sidecar(opened, sidecar, proved.proof, now)
     }
 

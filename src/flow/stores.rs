@@ -186,38 +186,37 @@ impl StoreSlot {
     }
 }
 
-/// Where a sealed file goes: beside the original if the store has that layout and the name fits,
-/// else into the own tree. A recorder may use a name again: then the id goes into ours.
-pub(super) fn copy_place(
-    opened: Option<&Opened>,
-    id: Uuid,
-    original: &StorePath,
-    kind: SealedKind,
-) -> (VaultName, StorePath) {
-    let peaks = match kind {
-        SealedKind::Media | SealedKind::Sidecar => "",
-        SealedKind::Peaks => ".peaks",
-    };
-    let beside = opened.and_then(|opened| Some((opened, opened.beside.as_ref()?))).and_then(
-        |(opened, vault)| {
-            [String::new(), format!(".{id}")]
-                .iter()
-                .filter_map(|id| {
-                    let name = [original.expose_bytes(), id.as_bytes(), peaks.as_bytes()].concat();
-                    beside_path(&StorePath::new(name)?)
-                })
-                .find(|path| {
-                    path.expose_name().len() <= NAME_BYTES_MAX
-                        && vault.exists(path).is_ok_and(|exists| !exists)
-                })
-                .map(|path| (VaultName::Beside(opened.store.id()), path))
-        },
-    );
-    beside.unwrap_or_else(|| (VaultName::Own, own_path(id, kind)))
-}
-
 impl Engine {
-    /// Records an opened store in the catalog, before anything is found in it.
+    /// Where a sealed file goes: beside the original if the store has that layout, the name still
+    /// fits and is free, else into the own tree. It is not free where a recorder uses a name
+    /// again: then the sealed copy of the first recording lies there.
+    pub(super) fn copy_place(
+        &self,
+        opened: Option<&Opened>,
+        id: Uuid,
+        original: &StorePath,
+        kind: SealedKind,
+    ) -> Result<(VaultName, StorePath), FlowError> {
+        let own = (VaultName::Own, own_path(id, kind));
+        let Some((opened, vault)) = opened.and_then(|it| Some((it, it.beside.as_ref()?))) else {
+            return Ok(own);
+        };
+        let named = match kind {
+            SealedKind::Media | SealedKind::Sidecar => Some(original.clone()),
+            SealedKind::Peaks => StorePath::new([original.expose_bytes(), b".peaks"].concat()),
+        };
+        let path = named.as_ref().and_then(beside_path);
+        let Some(path) = path.filter(|path| path.expose_name().len() <= NAME_BYTES_MAX) else {
+            return Ok(own);
+        };
+        let place = (VaultName::Beside(opened.store.id()), path);
+        let is_known = self.catalog.read(|tx| tx.is_copy_known(&place.0, &place.1))?;
+        let is_free = !is_known && vault.exists(&place.1).is_ok_and(|is_there| !is_there);
+        Ok(if is_free { place } else { own })
+    }
+
+    /// Records an opened store in the catalog, before anything is found in it, and clears what a
+    /// crash left beside its originals.
     ///
     /// # Errors
     ///

@@ -115,10 +115,14 @@ fn decide_sidecar(
     quiet: Quiet,
     settled: Wait,
 ) -> Verdict {
+    // Counted from the first look, too: what lay there before that is seen in one look with its
+    // recording, or even before it.
+    let seen = Quiet { since: Some(look.first_seen), now: quiet.now };
+    let alone = quiet.wait(settings.pair_within).max(seen.wait(settings.pair_within));
     match (settled, look.paired) {
         (Wait::Over, true) => Verdict::Sidecar,
         (Wait::Until(until), true) => Verdict::NotYet { until },
-        (settled, false) => match settled.max(quiet.wait(settings.pair_within)) {
+        (settled, false) => match settled.max(alone) {
             Wait::Over => Verdict::Finished,
             Wait::Until(until) => Verdict::NotYet { until },
         },

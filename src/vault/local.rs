@@ -182,6 +182,7 @@ impl Vault for LocalVault {
         };
         if let Some(folder) = folder {
             beneath::unlink(folder.as_fd(), path.expose_name()).map_err(&at)?;
+            beneath::unlink(folder.as_fd(), &draft_name(path)).map_err(&at)?;
             folder.sync().map_err(&at)?;
         }
         Ok(DestructionEvidence {

@@ -79,7 +79,8 @@ pub trait Vault: Send + Sync {
     fn open_uncached(&self, path: &StorePath) -> Result<SealedMedia, VaultError>;
 
     /// Overwrites a published file in place, verifies that, unlinks it and syncs its folder. A
-    /// missing one is fine and counts zero bytes, [`crate::domain::Overwrite::Skipped`].
+    /// missing one is fine and counts zero bytes, [`crate::domain::Overwrite::Skipped`]. What a
+    /// crashed attempt left as a draft of it goes, too: beside originals nothing else sweeps it.
     ///
     /// # Errors
     ///

@@ -1,8 +1,9 @@
 //! The real program, started as systemd would start it, on a state folder of its own.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// A running `recseal serve`. Dropped, it is killed without ceremony.
@@ -40,18 +41,42 @@ impl Daemon {
         under: &[&str],
         args: &[&str],
     ) -> Self {
+        let mut daemon = Self::at_rest_on(folder, state, under, args);
+        daemon.start_again();
+        daemon
+    }
+
+    /// Not started yet, on the state folder `state`, or on a fresh one of its own.
+    pub fn at_rest(state: Option<&Path>, args: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the state");
+        let state = state.map_or_else(|| folder.path().join("state"), Path::to_owned);
+        Self::at_rest_on(folder, state, &[], args)
+    }
+
+    fn at_rest_on(
+        folder: tempfile::TempDir,
+        state: PathBuf,
+        under: &[&str],
+        args: &[&str],
+    ) -> Self {
         let notify = UnixDatagram::bind(folder.path().join("notify")).expect("a socket to wait on");
         notify.set_read_timeout(Some(TURN)).expect("a socket takes a timeout");
         let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         let (under, args) = (owned(under), owned(args));
-        let mut daemon = Self { child: None, notify, folder, state, under, args };
-        daemon.start_again();
-        daemon
+        Self { child: None, notify, folder, state, under, args }
     }
 
     /// Starts it again on the same state folder, after [`Daemon::kill_nine`] or
     /// [`Daemon::stop`].
     pub fn start_again(&mut self) {
+        self.begin(&[]);
+        self.wait_until("it is ready", |daemon| {
+            daemon.try_json(&["status"]).is_some_and(|status| status["ready"] == true)
+        });
+    }
+
+    /// The same with these variables in its environment, and without waiting: it may end early.
+    pub fn begin(&mut self, environment: &[(&str, &str)]) {
         assert!(self.child.is_none(), "it still runs");
         let log = std::fs::File::options()
             .create(true)
@@ -64,6 +89,7 @@ impl Daemon {
             .arg("--state")
             .arg(self.state())
             .args(&self.args)
+            .envs(environment.iter().copied())
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle on the log"))
@@ -71,9 +97,31 @@ impl Daemon {
             .spawn()
             .expect("the program starts");
         self.child = Some(child);
-        self.wait_until("it is ready", |daemon| {
-            daemon.try_json(&["status"]).is_some_and(|status| status["ready"] == true)
-        });
+    }
+
+    /// False once it ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        let ended = self.child.as_mut().map(Child::try_wait);
+        matches!(ended, Some(Ok(None)))
+    }
+
+    /// Waits until it ends by itself. Panics if it does not.
+    pub fn wait_for_end(&mut self, why: &str) -> ExitStatus {
+        for _ in 0..TURNS_MAX {
+            let child = self.child.as_mut().expect("it runs");
+            if let Some(status) = child.try_wait().expect("our own child can be asked") {
+                self.child = None;
+                return status;
+            }
+            self.turn();
+        }
+        panic!("it did not end: {why}\nlog:\n{}", self.log());
+    }
+
+    /// Lets it run for `span`, for tests that kill it at any instant and not at a certain one.
+    pub fn let_run(&self, span: Duration) {
+        let (_open, never) = mpsc::channel::<()>();
+        let _ = never.recv_timeout(span);
     }
 
     /// Its state folder.
@@ -143,15 +191,7 @@ impl Daemon {
         let child = self.child.as_mut().expect("it runs");
         let pid = rustix::process::Pid::from_child(child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it gets SIGTERM");
-        for _ in 0..TURNS_MAX {
-            let child = self.child.as_mut().expect("it was there a turn ago");
-            if let Some(status) = child.try_wait().expect("our own child can be asked") {
-                self.child = None;
-                return status;
-            }
-            self.turn();
-        }
-        panic!("it did not end on SIGTERM\nlog:\n{}", self.log());
+        self.wait_for_end("SIGTERM")
     }
 
     fn log_path(&self) -> PathBuf {
