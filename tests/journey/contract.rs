@@ -8,7 +8,7 @@ use crate::common::marker::Marker;
 
 const UNKNOWN: &str = "0192f0c8-7a3b-7c4d-8e5f-123456789abc";
 
-/// Planted faults: a count as text; a time without its zone; `media` flattened.
+/// Planted fault: a duration in seconds.
 #[test]
 fn json_has_the_promised_shape() {
     let mut server = Server::start("generic");
@@ -67,7 +67,7 @@ fn lists_take_filters(server: &Server) {
     }
 }
 
-/// Planted fault: a 404 of the daemon shown as exit code 1.
+/// Planted faults: a 404 of the daemon shown as exit code 1; usage errors without a hint.
 #[test]
 fn failures_have_their_exit_codes_and_a_hint() {
     let server = Server::start("generic");

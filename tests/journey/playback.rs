@@ -61,8 +61,8 @@ impl Browser {
     }
 }
 
-/// Planted faults: an off-by-one in the end of a range; `If-Range` ignored; the media of one
-/// token played with the rights of none.
+/// Planted faults: an off-by-one in the end of a range; `If-Range` ignored; a certificate that
+/// does not name the address it is served at.
 #[test]
 fn a_browser_plays_and_seeks() {
     or_skip!(tools(&["curl"]));
@@ -131,7 +131,7 @@ fn strangers_hear_nothing(server: &Server, media: &str, call: &[u8]) {
 /// GSM in a WAV (Asterisk's `wav49`) says nothing to a browser: it comes as the WAV it decodes
 /// to, sample by sample as sox decodes it, and seeks like any other.
 ///
-/// Planted fault: one sample too few of each block moves everything behind it.
+/// Planted faults: one bit of one sample in each block; a block that is a sample short.
 #[test]
 fn a_gsm_call_plays_as_wav_and_has_a_waveform() {
     or_skip!(tools(&["curl", "sox"]));

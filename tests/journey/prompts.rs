@@ -14,9 +14,7 @@ fn prompts() -> Result<Vec<PathBuf>, String> {
     if found.is_empty() { Err(format!("no prompts in {PROMPTS}")) } else { Ok(found) }
 }
 
-/// Planted faults: discovery that also takes what the sealer has in hand (two recordings of one
-/// file); a batch that forgets the recordings behind a failed one; an opened stream without its
-/// last chunk.
+/// Planted faults: a second audit entry for each; an opened stream that lacks a byte.
 #[test]
 fn every_prompt_is_sealed_once_and_opens_again() {
     let prompts = or_skip!(prompts());

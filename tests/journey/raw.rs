@@ -8,7 +8,7 @@ use crate::common::or_skip;
 /// Store, sealed copies, catalog, keys and log all lie on one device of our own, which is read
 /// from its first to its last byte, journal and freed blocks included.
 ///
-/// Planted faults: `overwrite = false`; a sealed file written without its cipher.
+/// Planted faults: originals removed without being overwritten; the same for sidecars alone.
 #[test]
 fn no_plaintext_is_left_on_the_device() {
     for kind in ["ext4", "xfs"] {

@@ -70,7 +70,7 @@ fn ffmpeg(codecs: &[&str], files: &[(&str, &str)], places: [&Path; 2]) -> Child 
 /// A WAV whose sizes are patched at the end, and a file that is rewritten in place when the
 /// recording stops (OBS): both stay open while a call that ended later is sealed.
 ///
-/// Planted faults: as above; a fingerprint that leaves out the change time misses the rewrite.
+/// Planted fault: as above.
 #[test]
 fn what_a_recorder_holds_open_stays_until_it_closes() {
     let mut server = Server::start("generic");

@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::common::marker::Marker;
 use crate::{Server, plain_files};
 
-/// Planted faults: sealing a sidecar as a recording of its own (two recordings); a log line with
-/// the value; a sidecar left behind in clear.
+/// Planted fault: a profile without its sidecar rule makes two recordings of them.
 #[test]
 fn a_sidecar_is_sealed_with_its_recording() {
     let mut server = Server::start("generic");
@@ -29,6 +28,8 @@ fn a_sidecar_is_sealed_with_its_recording() {
 
 /// Jibri: a folder for each session, `metadata.json` comes last and holds the key of the live
 /// stream.
+///
+/// Planted faults: a session taken without its marker; the value in the log line.
 #[test]
 fn the_stream_key_of_jibri_is_sealed_and_reported_by_kind() {
     let mut server = Server::start("jibri");
