@@ -42,10 +42,7 @@ pub fn start(level: LevelFilter) {
         .map(|stat| format!("{}:{}", stat.st_dev, stat.st_ino))
         .unwrap_or_default();
     let registry = tracing_subscriber::registry().with(level);
-    // A line that cannot be written is lost. The default would say so on the same full disk, and
-    // panic when that fails, too.
-    let lines =
-        || tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    let lines = || tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // Failing means that a subscriber is set already, which is what we want.
     let _ = match choose(journal_stream.as_deref(), &stream_id, stderr.is_terminal()) {
         LogTarget::Terminal => registry.with(lines().with_target(false)).try_init(),

@@ -34,6 +34,8 @@ struct Watched {
     tree: Weak<Store>,
     next_scan: Option<Timestamp>,
     due: HashMap<Option<StorePath>, Timestamp>,
+    /// The last look failed: nothing but the scan that makes up for it is tried.
+    is_failing: bool,
 }
 
 impl DiscoverTask {
@@ -80,6 +82,9 @@ impl DiscoverTask {
             }
         }
         let is_time = watched.next_scan.is_none_or(|next| next <= now);
+        if watched.is_failing && !is_new && !is_time {
+            return None;
+        }
         let mut folders: Vec<_> = match dirty {
             Dirty::All => return Some(Places::Everywhere),
             _ if is_new || is_time => return Some(Places::Everywhere),
@@ -103,6 +108,7 @@ impl DiscoverTask {
         match self.engine.discover(store, places, &self.clock) {
             Ok(discovered) => {
                 let watched = &mut self.stores[store];
+                watched.is_failing = false;
                 match places {
                     Places::Everywhere => {
                         watched.due.clear();
@@ -124,7 +130,10 @@ impl DiscoverTask {
                 let error = chain(&error);
                 tracing::warn!(error, store = store + 1, "a look into a store failed");
                 // The bells it was for are spent: only a whole scan makes up for them.
-                self.stores[store].next_scan = Some(now.plus(AFTER_FAILURE));
+                let watched = &mut self.stores[store];
+                watched.due.clear();
+                watched.next_scan = Some(now.plus(AFTER_FAILURE));
+                watched.is_failing = true;
             }
         }
     }
