@@ -21,6 +21,11 @@ impl Engine {
     ///
     /// [`FlowError::Catalog`]; call it again.
     pub fn recover(&self, now: Timestamp) -> Result<u64, FlowError> {
+        // A store that moved is known by its id only once it was opened. What cannot be opened now
+        // is opened, and its recordings are worked on, when it is there.
+        for slot in &self.stores {
+            let _ = slot.open();
+        }
         if let Err(error) = self.vault.sweep_drafts() {
             tracing::warn!(%error, "drafts of an earlier run stay in the vault for now");
         }
