@@ -173,12 +173,14 @@ impl Engine {
     ) -> Result<Playback, FlowError> {
         let (recording, copy, key) = self.open_copy(id, SealedKind::Media)?;
         let copy = copy.ok_or(FlowError::NotOpen { id, state: recording.state })?;
+        let opened = self.open_sealed(&recording, &copy, &key);
         if is_first {
             let entry = AuditEntry::new(now, actor(grant.principal()), Activity::MediaPlayed)
+                .with_outcome(if opened.is_ok() { Outcome::Ok } else { Outcome::Failed })
                 .on_recording(id);
             self.catalog.write(|tx| tx.append_audit(&entry))?;
         }
-        let reader = self.open_sealed(&recording, &copy, &key)?;
+        let reader = opened?;
         let info = recording.media.clone().unwrap_or_default();
         let etag = format!("\"{}\"", key.id());
         let original_name = Some(recording.path.expose_name().to_vec());

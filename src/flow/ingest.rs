@@ -147,7 +147,12 @@ impl Engine {
         let opened = slot.open().map_err(|_| Setback::Later(SLOW))?;
         self.clear_abandoned(recording, &opened).map_err(|_| Setback::Later(SLOW))?;
         let original = looks::open_original(&opened, &recording.path, &recording.fingerprint);
-        let file = match original.map_err(|_| Setback::Later(SLOW))? {
+        let unreadable = |error: std::io::Error| {
+            let (recording, error) = (recording.id, error.kind());
+            tracing::warn!(%recording, %error, "an original cannot be read; trying again later");
+            Setback::Later(SLOW)
+        };
+        let file = match original.map_err(unreadable)? {
             Original::Same(file) => file,
             Original::Changed(sighting) => return Err(Setback::Changed(sighting)),
             Original::Vanished => return Err(Setback::Vanished),

@@ -227,7 +227,10 @@ impl Engine {
                 warnings.push(Warning {
                     code: "store-lost",
                     message: format!("store {} is not watched: {reason}", number + 1),
-                    hint: "mount it or correct its path; work goes on by itself then".to_owned(),
+                    hint:
+                        "mount it, correct its path, or let the service write to it; work goes on \
+                           by itself then"
+                            .to_owned(),
                 });
             }
             if store.hard_links > 0 {

@@ -6,6 +6,8 @@
 //! `RECSEAL_CRASH_ROUNDS=200` kills that often, `RECSEAL_CUT_ROUNDS=50` cuts that often, and
 //! `RECSEAL_CRASH_SEED=N` repeats the random choices of a run that printed N.
 
+#![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
 #[path = "../common/mod.rs"]
 mod common;
 mod evidence;
