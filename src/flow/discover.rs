@@ -7,6 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::catalog::{
     CatalogError, CatalogTx, Known, KnownSidecar, NewRecording, NewSidecar, SidecarState,
@@ -286,16 +287,22 @@ impl<'e> Survey<'e> {
     /// The verdict, and the recording that a sidecar belongs to.
     fn decide(&self, mut look: Look<'_>) -> Result<(Verdict, Option<RecordingId>), FlowError> {
         let store = &self.opened.store;
+        let mut is_coming = false;
         let recording = match sidecar::owner(store.profile(), &look.sighting.path) {
             None => None,
             Some(owner) => {
                 let (folder, stem) = owner.place();
-                self.engine
+                let mut named = self
+                    .engine
                     .catalog
-                    .read(|tx| tx.recordings_named(store.id(), folder.as_ref(), stem))?
-                    .into_iter()
-                    .find(|(_, path, state)| is_taken(*state) && owner.owns(path))
-                    .map(|(id, _, _)| id)
+                    .read(|tx| tx.recordings_named(store.id(), folder.as_ref(), stem))?;
+                named.retain(|(_, path, _)| owner.owns(path));
+                // Sidecars with that stem are among them, this one too if it was noted as found.
+                is_coming = named.iter().any(|(_, path, state)| {
+                    *state == RecordingState::Found
+                        && sidecar::owner(store.profile(), path).is_none()
+                });
+                named.into_iter().find(|(.., state)| is_taken(*state)).map(|(id, ..)| id)
             }
         };
         look.paired = recording.is_some();
@@ -308,6 +315,13 @@ impl<'e> Survey<'e> {
             &exists,
             self.now,
         );
+        // However long ago it was seen: its recording is there, and goes first.
+        let verdict = match verdict {
+            Verdict::Finished if is_coming => {
+                Verdict::NotYet { until: Some(self.now.plus(AFTER_ITS_RECORDING)) }
+            }
+            other => other,
+        };
         Ok((verdict, recording))
     }
 
@@ -432,5 +446,7 @@ fn first_seen(id: RecordingId) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis))
 }
 
+/// When a sidecar is looked at again if nothing rings before.
+const AFTER_ITS_RECORDING: Duration = Duration::from_secs(1);
 /// Differences per commit: enough to spread the cost of its sync, little to lose.
 const CHANGES_PER_COMMIT: usize = 1_000;
