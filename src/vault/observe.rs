@@ -56,7 +56,7 @@ pub(super) fn storage_of(folder: BorrowedFd<'_>) -> io::Result<Storage> {
 ///
 /// # Errors
 ///
-/// As [`storage_of`].
+/// What the system says if the folder cannot be asked.
 pub fn storage_report(folder: BorrowedFd<'_>) -> io::Result<StorageReport> {
     let storage = storage_of(folder)?;
     Ok(StorageReport {
