@@ -147,7 +147,8 @@ impl Evidence {
                 }
                 Some([_]) => {}
                 Some(many) => {
-                    faults.push(format!("{path} was recorded {} times: {many:.0?}", many.len()));
+                    let states: Vec<&str> = many.iter().map(|one| one.state.as_str()).collect();
+                    faults.push(format!("{path} was recorded as {states:?}"));
                 }
                 None => faults.push(format!("{path} is gone")),
             }
