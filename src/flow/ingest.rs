@@ -13,6 +13,7 @@
 //! recording that fails falls out of its batch with its attempt's key destroyed, and is due again
 //! later under a new one; the others go on.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::time::Duration;
 
@@ -23,7 +24,9 @@ use crate::catalog::CatalogError;
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::domain::lifecycle::RecordingEvent;
-use crate::domain::{Damage, MediaInfo, Recording, SealedCopy, SealedKind, Sighting};
+use crate::domain::{
+    Damage, MediaInfo, Recording, SealedCopy, SealedKind, Sighting, StorePath, VaultName,
+};
 use crate::flow::crash::crash_point;
 use crate::flow::desk::extension_of;
 use crate::flow::looks::{self, Original};
@@ -33,7 +36,7 @@ use crate::flow::stores::vault_of;
 use crate::flow::{Engine, FlowError, parallel};
 use crate::media::{self, Hint};
 use crate::seal;
-use crate::vault::Vault;
+use crate::vault::{Vault, own_path};
 
 /// What one call came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -190,9 +193,10 @@ impl Engine {
     fn record_keys(&self, ready: Vec<Ready>, now: Timestamp) -> Result<Vec<Attempt>, FlowError> {
         let mut attempts = Vec::with_capacity(ready.len());
         let mut wrapped_keys = Vec::with_capacity(ready.len());
+        let mut taken = HashSet::new();
         for ready in ready {
             let (key, wrapped) = self.keys.new_data_key(ready.recording.id.0);
-            let copies = self.copies_to_make(&ready)?;
+            let copies = self.copies_to_make(&ready, &mut taken)?;
             attempts.push(Attempt { ready, key, copies });
             wrapped_keys.push(wrapped);
         }
@@ -223,7 +227,13 @@ impl Engine {
         Ok(recorded)
     }
 
-    fn copies_to_make(&self, ready: &Ready) -> Result<Vec<SealedCopy>, FlowError> {
+    /// Where the sealed files of one recording go. `taken` holds the places of its batch: beside
+    /// originals, the peaks of `x` and a recording called `x.peaks` want the same one.
+    fn copies_to_make(
+        &self,
+        ready: &Ready,
+        taken: &mut HashSet<(VaultName, StorePath)>,
+    ) -> Result<Vec<SealedCopy>, FlowError> {
         let recording = &ready.recording;
         let opened = self.slot_of(recording.store).and_then(|slot| slot.opened());
         let size = recording.fingerprint.size_bytes;
@@ -234,8 +244,12 @@ impl Engine {
         wanted
             .into_iter()
             .map(|(kind, plain_bytes)| {
-                let (vault, path) =
-                    self.copy_place(opened.as_deref(), recording.id.0, &recording.path, kind)?;
+                let id = recording.id.0;
+                let mut place = self.copy_place(opened.as_deref(), id, &recording.path, kind)?;
+                if !taken.insert(place.clone()) {
+                    place = (VaultName::Own, own_path(id, kind));
+                }
+                let (vault, path) = place;
                 let sealed_bytes = seal::sealed_len(plain_bytes);
                 Ok(SealedCopy { vault, path, kind, sidecar: None, sealed_bytes, plain_bytes })
             })
