@@ -228,7 +228,8 @@ impl KeyManager {
         let mut contents = Contents::clone(&self.contents.load());
         let names = &contents.tls.names;
         contents.tls = StoredTls::new(names, certificate::issue_self_signed(names, now_ms)?);
-        let published = contents.tls.prepare()?;
+        let certified = contents.tls.certified()?;
+        let published = self.tls.prepare(|serving| serving.certified = certified)?;
         writer.store.commit(&contents)?;
         self.contents.store(Arc::new(contents));
         self.tls.publish(published);
@@ -263,7 +264,7 @@ impl KeyManager {
         let root = slots.unlock(folder, unlock)?;
         let (store, contents) = Store::open(folder, &root, slots.store())?;
         slots.sweep(folder)?;
-        let tls = TlsIdentity::new(contents.tls.prepare()?);
+        let tls = TlsIdentity::new(contents.tls.certified()?)?;
         Ok(Self {
             folder: folder.into(),
             _lock: lock,

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use serde::{Deserialize, Serialize};
 
@@ -29,16 +30,25 @@ impl TlsIdentity {
 
     /// What the certificate says about itself.
     pub fn facts(&self) -> CertificateFacts {
-        self.0.load().facts.clone()
+        self.0.load().serving.certified.facts.clone()
     }
 
     /// The certificate chain as PEM, for clients to trust. Public.
     pub fn chain_pem(&self) -> String {
-        self.0.load().chain_pem.clone()
+        self.0.load().serving.certified.chain_pem.clone()
     }
 
-    pub(crate) fn new(published: Published) -> Self {
-        Self(ArcSwap::from_pointee(published))
+    pub(crate) fn new(certified: Certified) -> Result<Self, KeyError> {
+        let serving = Serving { certified, clients: None };
+        Ok(Self(ArcSwap::from_pointee(Published::new(serving)?)))
+    }
+
+    /// What would be served after `change`; [`publish`](Self::publish) it once it is durable.
+    /// Whoever does both holds the writer's lock.
+    pub(crate) fn prepare(&self, change: impl FnOnce(&mut Serving)) -> Result<Published, KeyError> {
+        let mut serving = self.0.load().serving.clone();
+        change(&mut serving);
+        Published::new(serving)
     }
 
     pub(crate) fn publish(&self, published: Published) {
@@ -46,12 +56,44 @@ impl TlsIdentity {
     }
 }
 
+/// Everything that goes into the next server configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Serving {
+    pub(crate) certified: Certified,
+    /// Who checks the certificates of clients; `None` asks for none.
+    pub(crate) clients: Option<Arc<dyn ClientCertVerifier>>,
+}
+
+/// A certificate with its key, proved to belong together.
+#[derive(Clone, Debug)]
+pub(crate) struct Certified {
+    key: Arc<CertifiedKey>,
+    facts: CertificateFacts,
+    chain_pem: String,
+}
+
 /// Everything that changes together.
 #[derive(Debug)]
 pub(crate) struct Published {
     config: Arc<ServerConfig>,
-    facts: CertificateFacts,
-    chain_pem: String,
+    serving: Serving,
+}
+
+impl Published {
+    fn new(serving: Serving) -> Result<Self, KeyError> {
+        let tls = |source| KeyError::Tls { source };
+        let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(tls)?;
+        let builder = match &serving.clients {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
+        };
+        let resolver = SingleCertAndKey::from(Arc::clone(&serving.certified.key));
+        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Self { config: Arc::new(config), serving })
+    }
 }
 
 /// The TLS part of the store.
@@ -72,28 +114,21 @@ impl StoredTls {
         Self { names: names.to_vec(), key: issued.key, chain: vec![issued.certificate] }
     }
 
-    /// Makes the server configuration, and with it checks that certificate and key can serve.
-    pub(crate) fn prepare(&self) -> Result<Published, KeyError> {
+    /// Checks that certificate and key can serve.
+    pub(crate) fn certified(&self) -> Result<Certified, KeyError> {
         let tls = |source| KeyError::Tls { source };
         let own = self.chain.first().ok_or(KeyError::CertificateDamaged)?;
         let facts = CertificateFacts::parse(own.as_bytes())?;
-        let provider = aws_lc_rs::default_provider();
         // Borrowed: the key is not copied on its way into the signer.
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.as_bytes()));
         let signer = aws_lc_rs::sign::any_supported_type(&key).map_err(tls)?;
         let chain = self.chain.iter().map(|der| CertificateDer::from(der.as_bytes().to_vec()));
-        let certified = CertifiedKey::new(chain.collect(), signer);
-        certified.keys_match().map_err(tls)?;
-        let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(tls)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let key = CertifiedKey::new(chain.collect(), signer);
+        key.keys_match().map_err(tls)?;
         let blocks = self.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.as_bytes()));
         let format = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
         let chain_pem = pem::encode_many_config(&blocks.collect::<Vec<_>>(), format);
-        Ok(Published { config: Arc::new(config), facts, chain_pem })
+        Ok(Certified { key: Arc::new(key), facts, chain_pem })
     }
 
     #[cfg(test)]

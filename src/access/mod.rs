@@ -56,6 +56,14 @@ permissions! {
     AuditView = "AUDIT_VIEW",
     /// Create, list and revoke bearer tokens.
     TokenManage = "TOKEN_MANAGE",
+    /// See key versions, slots, certificates and backups: states and dates, never keys.
+    KeyView = "KEY_VIEW",
+    /// Rotate, disable and destroy keys, add and remove slots.
+    KeyManage = "KEY_MANAGE",
+    /// Import, renew, roll back, issue and revoke certificates.
+    CertificateManage = "CERTIFICATE_MANAGE",
+    /// Make, verify and restore backups.
+    BackupManage = "BACKUP_MANAGE",
 }
 
 impl fmt::Display for Permission {
@@ -117,9 +125,15 @@ impl Role {
                 P::MediaVerify,
                 P::RecordingManage,
                 P::TokenManage,
+                P::KeyView,
+                P::KeyManage,
+                P::CertificateManage,
+                P::BackupManage,
             ],
             Self::Ops => &[P::StatusView],
-            Self::Auditor => &[P::StatusView, P::RecordingList, P::MediaVerify, P::AuditView],
+            Self::Auditor => {
+                &[P::StatusView, P::RecordingList, P::MediaVerify, P::AuditView, P::KeyView]
+            }
         }
     }
 }
@@ -266,6 +280,14 @@ acts! {
     ViewAudit needs AuditView,
     /// Making, listing and revoking tokens.
     ManageTokens needs TokenManage,
+    /// Seeing key versions, slots, certificates and backups.
+    ViewKeys needs KeyView,
+    /// Changing key versions and slots.
+    ManageKeys needs KeyManage,
+    /// Changing certificates.
+    ManageCertificates needs CertificateManage,
+    /// Making, verifying and restoring backups.
+    ManageBackups needs BackupManage,
 }
 
 /// Proof that `principal` may do `A`. Only [`authorize`] makes one.
@@ -314,12 +336,13 @@ mod tests {
     #[test]
     fn roles_hold_what_the_picture_shows() {
         let picture = [
-            // status, list, names, play, verify, key, manage, audit, token
-            (Role::CcManager, "x x x x x . . . ."),
-            (Role::ComplianceAnalyst, "x x x x x x . x ."),
-            (Role::Admin, "x x . . x . x . x"),
-            (Role::Ops, "x . . . . . . . ."),
-            (Role::Auditor, "x x . . x . . x ."),
+            // status, list, names, play, verify, key, manage, audit, token; then
+            // keys seen, keys, certificates, backups managed
+            (Role::CcManager, "x x x x x . . . . . . . ."),
+            (Role::ComplianceAnalyst, "x x x x x x . x . . . . ."),
+            (Role::Admin, "x x . . x . x . x x x x x"),
+            (Role::Ops, "x . . . . . . . . . . . ."),
+            (Role::Auditor, "x x . . x . . x . x . . ."),
         ];
         for (role, row) in picture {
             let held: Vec<&str> = Permission::ALL

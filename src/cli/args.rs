@@ -1,5 +1,8 @@
 //! The command line as people type it. `--help`, completions and man pages come from here.
 
+pub mod certs;
+pub mod keys;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,7 +92,15 @@ pub enum Command {
         recseal keys public -o signing.pub")]
     Keys {
         #[command(subcommand)]
-        what: Keys,
+        what: keys::Keys,
+    },
+    /// Show and change what the HTTPS listener serves
+    #[command(after_help = "Examples:\n  \
+        recseal certs show\n  \
+        recseal certs show --pem > recseal.crt")]
+    Certs {
+        #[command(subcommand)]
+        what: certs::Certs,
     },
     /// Create, list and revoke bearer tokens for HTTPS
     #[command(after_help = "Example:\n  \
@@ -226,22 +237,6 @@ pub struct Verify {
     /// The exported key of a sealed file: nothing else is needed then
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-#[expect(missing_docs, reason = "the help text says it")]
-pub enum Keys {
-    /// Save the key of one recording (audited; whoever has it can open every copy)
-    Export {
-        id: Uuid,
-        #[command(flatten)]
-        out: Out,
-    },
-    /// Save the public signing keys, which prove audit trails and certificates
-    Public {
-        #[command(flatten)]
-        out: Out,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,8 +5,10 @@
 
 pub mod args;
 mod audit;
+mod certs;
 mod doctor;
 pub mod failure;
+mod keys;
 mod offline;
 mod online;
 mod output;
@@ -52,7 +54,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Recordings(recordings) => online::recordings(global, &recordings),
         Command::Open(open) => online::open(global, &open),
         Command::Verify(verify) => online::verify(global, &verify),
-        Command::Keys { what } => online::keys(global, &what),
+        Command::Keys { what } => keys::run(global, &what),
+        Command::Certs { what } => certs::run(global, &what),
         Command::Tokens { what } => online::tokens(global, &what),
         Command::Audit(audit) => audit::run(global, &audit),
         Command::Config { what } => setup::config(global, &what),
@@ -124,6 +127,8 @@ mod tests {
             "verify f.sealed --key k",
             "keys export ID -o k",
             "keys public -o k",
+            "certs show",
+            "certs show --pem",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::RecordingId;
 
-use super::args::{Global, Keys, Open, Out, RecordingVerb, Recordings, Tokens, Verify};
+use super::args::{Global, Open, Out, RecordingVerb, Recordings, Tokens, Verify};
 use super::failure::{Failure, exit};
 use super::offline::{self, KeySource};
 use super::output::{self, Sink};
@@ -130,7 +130,7 @@ fn list(global: &Global, remote: &Remote, verb: &Recordings) -> Result<(), Failu
 }
 
 /// One fact a line, nested names joined by dots, nothing that is null.
-fn show(recording: &Value) -> Result<(), Failure> {
+pub(super) fn show(recording: &Value) -> Result<(), Failure> {
     fn flatten(name: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
         let below = |key: &str| if name.is_empty() { key.into() } else { format!("{name}.{key}") };
         match value {
@@ -245,21 +245,12 @@ fn key_source<'a>(
     }
 }
 
-fn key_text(remote: &Remote, id: RecordingId) -> Result<Zeroizing<String>, Failure> {
+pub(super) fn key_text(remote: &Remote, id: RecordingId) -> Result<Zeroizing<String>, Failure> {
     remote.text(Method::POST, &format!("/api/v1/recordings/{id}/key"), None)
 }
 
-/// `recseal keys`
-pub(super) fn keys(global: &Global, verb: &Keys) -> Result<(), Failure> {
-    let remote = super::remote(global)?;
-    let (text, out) = match verb {
-        Keys::Export { id, out } => (key_text(&remote, RecordingId(*id))?, out),
-        Keys::Public { out } => (remote.text(Method::GET, "/api/v1/keys/public", None)?, out),
-    };
-    save(global, out, text.as_bytes())
-}
-
-fn save(global: &Global, out: &Out, bytes: &[u8]) -> Result<(), Failure> {
+/// Saves text of the daemon to a file, or prints it.
+pub(super) fn save(global: &Global, out: &Out, bytes: &[u8]) -> Result<(), Failure> {
     use std::io::Write;
     let mut sink = Sink::open(out)?;
     sink.write_all(bytes).map_err(|error| Failure::file("output file", &error))?;

@@ -83,6 +83,8 @@ pub struct Engine {
     /// Files whose recorder said that it is done with them.
     told: Mutex<HashSet<(StoreId, StorePath)>>,
     totals: TotalCounters,
+    /// The clock jumped: nothing irrevocable may follow its word.
+    clock_suspect: AtomicBool,
 }
 
 impl Engine {
@@ -114,6 +116,7 @@ impl Engine {
             recovered: AtomicBool::new(false),
             told: Mutex::default(),
             totals: TotalCounters::default(),
+            clock_suspect: AtomicBool::new(false),
         })
     }
 
@@ -144,6 +147,16 @@ impl Engine {
     /// True if the catalog answers: proof of life for a watchdog.
     pub fn is_answering(&self) -> bool {
         self.catalog.read(|tx| tx.counts()).is_ok()
+    }
+
+    /// True while the clock is not to be trusted: nothing is issued or destroyed by date then.
+    pub fn is_clock_suspect(&self) -> bool {
+        self.clock_suspect.load(Ordering::Acquire)
+    }
+
+    /// Notes whether the clock is to be trusted.
+    pub fn note_clock(&self, is_suspect: bool) {
+        self.clock_suspect.store(is_suspect, Ordering::Release);
     }
 
     /// Notes how the watcher is doing, for status and metrics.

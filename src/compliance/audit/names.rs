@@ -53,8 +53,50 @@ named! {
         KeySlotAdded = "KEY_SLOT_ADDED",
         /// A way to unlock the root key was removed.
         KeySlotRemoved = "KEY_SLOT_REMOVED",
+        /// A slot was tried, to see that it still opens.
+        KeySlotTested = "KEY_SLOT_TESTED",
+        /// The root key was replaced, and every slot with it.
+        RootKeyRotated = "ROOT_KEY_ROTATED",
+        /// A new key-encryption key took over.
+        KeyRotated = "KEY_ROTATED",
+        /// A key-encryption key may be known to somebody else.
+        KeyCompromised = "KEY_COMPROMISED",
+        /// Data keys were wrapped anew under the active key-encryption key.
+        KeysRewrapped = "KEYS_REWRAPPED",
+        /// A key-encryption key may not be used for now.
+        KeyDisabled = "KEY_DISABLED",
+        /// A key-encryption key may be used again.
+        KeyEnabled = "KEY_ENABLED",
+        /// A date was set for the destruction of a key-encryption key.
+        KeyDestructionScheduled = "KEY_DESTRUCTION_SCHEDULED",
+        /// The date was taken back.
+        KeyDestructionCancelled = "KEY_DESTRUCTION_CANCELLED",
+        /// A key-encryption key was destroyed.
+        KeyDestroyed = "KEY_DESTROYED",
+        /// A key pair to seal to was made, imported or replaced.
+        SealKeyChanged = "SEAL_KEY_CHANGED",
         /// A certificate was made or replaced.
         CertificateRenewed = "CERTIFICATE_RENEWED",
+        /// A renewal did not work; the old certificate serves on.
+        CertificateRenewalFailed = "CERTIFICATE_RENEWAL_FAILED",
+        /// A person brought a certificate.
+        CertificateImported = "CERTIFICATE_IMPORTED",
+        /// A signing request was made for a certificate authority.
+        CertificateRequested = "CERTIFICATE_REQUESTED",
+        /// An earlier certificate serves again.
+        CertificateRolledBack = "CERTIFICATE_ROLLED_BACK",
+        /// The internal authority issued a certificate.
+        CertificateIssued = "CERTIFICATE_ISSUED",
+        /// A certificate is no longer accepted.
+        CertificateRevoked = "CERTIFICATE_REVOKED",
+        /// The internal authority was made or its key replaced.
+        AuthorityChanged = "AUTHORITY_CHANGED",
+        /// A backup was written.
+        BackupCreated = "BACKUP_CREATED",
+        /// A backup was restored on trial.
+        BackupVerified = "BACKUP_VERIFIED",
+        /// This state folder was made from a backup.
+        BackupRestored = "BACKUP_RESTORED",
         /// A store is watched from now on, or differently.
         StoreConfigured = "STORE_CONFIGURED",
         /// A bearer token was made.

@@ -1,0 +1,1 @@
+//! Backups, trial restores and moves to another host.

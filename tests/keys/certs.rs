@@ -1,0 +1,1 @@
+//! Certificates as an admin brings them: imported, requested, checked, rolled back.

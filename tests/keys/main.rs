@@ -1,0 +1,12 @@
+//! Keys and certificates with the real program: real TLS, real tools, real crashes.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod backup;
+mod certs;
+mod keks;
+mod mtls;
+mod renewal;
+mod seal_to;
+mod slots;

@@ -1,0 +1,1 @@
+//! The internal authority, certificates of clients, and swaps under load.

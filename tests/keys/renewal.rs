@@ -1,0 +1,1 @@
+//! Renewal by ACME, by files and by itself, and clocks that jump.

@@ -1,0 +1,1 @@
+//! Recorders that can seal and not open.
