@@ -3,7 +3,7 @@
 //! ```text
 //! begin ─▶ NAME.part ─writes─▶ sync ─▶ rename NAME ─▶ sync folder ─▶ open_uncached, compare ─▶ proof
 //!                                                                                            │
-//! call.wav ─check─▶ .recseal-ID.removing ─▶ overwrite, verify ─▶ unlink ─▶ sync folder ◀──────┘
+//! call.wav ─▶ ….checking ─check─▶ ….removing ─▶ overwrite, verify ─▶ unlink ─▶ sync folder ◀───┘
 //! ```
 //!
 //! A name without `.part` is a whole sealed file, always: it gets the name after its bytes are
