@@ -27,11 +27,13 @@ mod observe;
 pub mod original;
 mod overwrite;
 pub mod storage_kind;
+mod xattr;
 
 pub use draft::Draft;
 pub use local::{Layout, LocalVault};
 pub use observe::storage_report;
 pub use overwrite::OverwriteError;
+pub use xattr::read_xattrs;
 
 use std::io;
 use std::sync::Mutex;
