@@ -83,6 +83,3 @@ fn shake_hands(
 
 /// From the first valid moment to the first handshake: clocks of clients may be a little behind.
 pub(crate) const STAGED_MS: i64 = 5 * 60_000;
-
-#[cfg(test)]
-mod tests;

@@ -166,6 +166,3 @@ fn too_large(len_bytes: usize) -> Refusal {
 /// No real chain with its key is longer.
 pub const FILE_BYTES_MAX: usize = 256 << 10;
 const CERTIFICATES_MAX: usize = 16;
-
-#[cfg(test)]
-mod tests;

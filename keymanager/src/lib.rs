@@ -18,7 +18,8 @@
 //! - No function returns key bytes, except those named `expose_…`. No `Debug` shows any.
 //! - What holds key bytes wipes them when dropped.
 //! - This crate does not know recordings but by id, does no network I/O, has no clock, and
-//!   touches no file outside the folder it is given.
+//!   touches no file outside the folder it is given,
+//!   except to read which root certificates this host trusts.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
 mod certificate;
