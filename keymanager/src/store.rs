@@ -38,7 +38,7 @@ use crate::error::KeyError;
 use crate::keyring::Keyring;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
-use crate::tls::StoredTls;
+use crate::stored_tls::StoredTls;
 
 /// What the store holds. A change is a clone with the change, stored, then published.
 #[derive(Clone, Debug, Serialize, Deserialize)]
