@@ -38,20 +38,23 @@ mod slots;
 mod speed;
 mod store;
 mod tls;
+mod tombstone;
 
 pub use certificate::{CertificateFacts, RenewalReason};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
-pub use keyring::{KeyVersionInfo, WrappedKey};
+pub use keyring::{KeyVersionInfo, Rewrapper, WrappedKey};
 pub use keystream::Keystream;
 pub use manager::{CertificateChange, KeyManager, KeyWarning};
+pub use manager::{Destroyed, Destruction, RotationReason};
 pub use signing::{
     PublicKey, Signature, public_keys_from_pem, public_keys_to_pem, verify_signature,
 };
 pub use slots::{SlotInfo, SlotKind, Unlock};
 pub use speed::cipher_speed;
 pub use tls::TlsIdentity;
+pub use tombstone::{TOMBSTONE_CONTEXT, Tombstone};
 
 /// 256 random bits, for whoever makes a credential out of them. Wiped when dropped.
 pub fn expose_random() -> zeroize::Zeroizing<[u8; 32]> {
