@@ -5,7 +5,7 @@ use std::io;
 use uuid::Uuid;
 
 use crate::gate::Report;
-use crate::key_state::KeyState;
+use crate::key_state::{IllegalKeyTransition, KeyState};
 use crate::slots::SlotKind;
 
 /// Why a key operation failed. The store on disk is what it was before, unless a variant says
@@ -119,6 +119,41 @@ pub enum KeyError {
         /// Its state.
         state: KeyState,
     },
+    /// The active version wraps every new data key: it can only be replaced.
+    #[error("key version {version} is the active one")]
+    ActiveVersion {
+        /// The version.
+        version: u32,
+    },
+    /// The life of a version does not go that way.
+    #[error("key version {version} cannot do that")]
+    IllegalKeyTransition {
+        /// The version.
+        version: u32,
+        /// From which state it was tried.
+        source: IllegalKeyTransition,
+    },
+    /// No number is left for another version.
+    #[error("the key store has its {max} key versions already")]
+    TooManyVersions {
+        /// The limit.
+        max: usize,
+    },
+    /// A generation that was set aside as damaged may hold the key that is to be destroyed.
+    #[error("the damaged generation {generation} may still hold it")]
+    DamagedGenerationLeft {
+        /// Its number, as in `damaged-gen-N`.
+        generation: u64,
+    },
+    /// What was just written does not read back.
+    #[error("generation {generation} does not read back")]
+    NotReadBack {
+        /// Its number.
+        generation: u64,
+    },
+    /// Not the text of a certificate of key destruction.
+    #[error("the certificate of destruction cannot be read")]
+    TombstoneDamaged,
     /// The wrapped key is another recording's, or damaged; nothing can tell the two apart.
     #[error("the wrapped key is damaged or not that of recording {recording}")]
     Unwrap {
@@ -219,6 +254,12 @@ impl KeyError {
             | Self::MalformedWrappedKey { .. }
             | Self::UnknownVersion { .. }
             | Self::VersionUnavailable { .. }
+            | Self::ActiveVersion { .. }
+            | Self::IllegalKeyTransition { .. }
+            | Self::TooManyVersions { .. }
+            | Self::DamagedGenerationLeft { .. }
+            | Self::NotReadBack { .. }
+            | Self::TombstoneDamaged
             | Self::Unwrap { .. }
             | Self::BadNames { .. }
             | Self::Issue { .. }

@@ -44,6 +44,7 @@ mod speed;
 mod store;
 mod stored_tls;
 mod tls;
+mod tombstone;
 
 pub use certificate::{CertificateFacts, RenewalReason};
 pub use data_key::{DataKey, KeyFileError};
@@ -51,10 +52,11 @@ pub use error::KeyError;
 pub use gate::GatePolicy;
 pub use import::{Candidate, FILE_BYTES_MAX};
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
-pub use keyring::{KeyVersionInfo, WrappedKey};
+pub use keyring::{KeyVersionInfo, Rewrapper, WrappedKey};
 pub use keystream::Keystream;
 pub use manager::{
-    Adopted, CertificateChange, CertificateInfo, CertificateStanding, KeyManager, KeyWarning,
+    Adopted, CertificateChange, CertificateInfo, CertificateStanding, Destroyed, Destruction,
+    KeyManager, KeyWarning, RotationReason,
 };
 pub use request::{CertificateRequest, RequestInfo, RequestPurpose};
 pub use signing::{
@@ -64,6 +66,7 @@ pub use slots::{SlotInfo, SlotKind, Unlock};
 pub use speed::cipher_speed;
 pub use stored_tls::CertificateSource;
 pub use tls::TlsIdentity;
+pub use tombstone::{TOMBSTONE_CONTEXT, Tombstone};
 
 /// 256 random bits, for whoever makes a credential out of them. Wiped when dropped.
 pub fn expose_random() -> zeroize::Zeroizing<[u8; 32]> {

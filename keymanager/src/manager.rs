@@ -1,6 +1,7 @@
 //! The key manager: the one door to the keys of a state folder.
 
 mod certificates;
+mod keks;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,7 +18,7 @@ use crate::certificate::{self, RenewalReason};
 use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
-use crate::keyring::{KeyVersionInfo, Keyring, WrappedKey};
+use crate::keyring::{Keyring, WrappedKey};
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
 use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
@@ -72,6 +73,8 @@ pub enum KeyWarning {
     Unreadable,
 }
 
+pub use keks::{Destroyed, Destruction, RotationReason};
+
 /// What [`KeyManager::ensure_certificate`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateChange {
@@ -123,6 +126,7 @@ impl KeyManager {
             keyring: Keyring::generate(now_ms),
             signing: vec![SigningKey::generate(now_ms)],
             tls,
+            tombstones: Vec::new(),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;
@@ -205,11 +209,6 @@ impl KeyManager {
     /// [`KeyError::UnknownVersion`], [`KeyError::VersionUnavailable`] or [`KeyError::Unwrap`].
     pub fn unwrap(&self, recording: Uuid, wrapped: &WrappedKey) -> Result<DataKey, KeyError> {
         self.contents.load().keyring.unwrap(recording, wrapped)
-    }
-
-    /// The key versions, oldest first.
-    pub fn versions(&self) -> Vec<KeyVersionInfo> {
-        self.contents.load().keyring.versions()
     }
 
     /// Signs `message` as a `context`, a short constant that says what kind of thing it is.

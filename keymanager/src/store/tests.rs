@@ -10,6 +10,7 @@ fn contents() -> Contents {
         keyring: Keyring::generate(0),
         signing: vec![SigningKey::generate(0)],
         tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, 0)),
+        tombstones: Vec::new(),
     }
 }
 
