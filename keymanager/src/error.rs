@@ -5,6 +5,7 @@ use std::io;
 use uuid::Uuid;
 
 use crate::key_state::KeyState;
+use crate::seal_key::SealKeyError;
 use crate::slots::SlotKind;
 
 /// Why a key operation failed. The store on disk is what it was before, unless a variant says
@@ -161,6 +162,10 @@ pub enum KeyError {
     /// The message, its context or the signature were changed.
     #[error("the signature does not fit")]
     BadSignature,
+
+    /// A seal key was refused, or what is sealed to one.
+    #[error(transparent)]
+    SealKey(#[from] SealKeyError),
 }
 
 impl KeyError {
@@ -197,6 +202,7 @@ impl KeyError {
             | Self::Tls { .. }
             | Self::PublicKeysDamaged
             | Self::UnknownSigner { .. }
+            | Self::SealKey(_)
             | Self::BadSignature => false,
         }
     }

@@ -32,6 +32,7 @@ mod key_state;
 mod keyring;
 mod keystream;
 mod manager;
+mod seal_key;
 mod secret;
 mod signing;
 mod slots;
@@ -46,6 +47,10 @@ pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, WrappedKey};
 pub use keystream::Keystream;
 pub use manager::{CertificateChange, KeyManager, KeyWarning};
+pub use seal_key::{
+    Announcement, SealAlgorithm, SealKeyError, SealKeyId, SealKeyInfo, SealKeyVersionInfo,
+    SealPrivateKey, SealPublicKey, SealedDataKey, SealedKeyFile, StoredDataKey,
+};
 pub use signing::{
     PublicKey, Signature, public_keys_from_pem, public_keys_to_pem, verify_signature,
 };

@@ -16,6 +16,7 @@ use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
 use crate::keyring::{KeyVersionInfo, Keyring, WrappedKey};
+use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
 use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
@@ -108,6 +109,7 @@ impl KeyManager {
             keyring: Keyring::generate(now_ms),
             signing: vec![SigningKey::generate(now_ms)],
             tls,
+            seal_keys: SealKeyTable::default(),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;
@@ -344,6 +346,8 @@ fn surplus_warning(generation: u64) -> KeyWarning {
 }
 
 const LOCK_FILE: &str = ".lock";
+
+mod seal_keys;
 
 #[cfg(test)]
 mod tests;

@@ -36,6 +36,7 @@ use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
 use crate::keyring::Keyring;
+use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
 use crate::tls::StoredTls;
@@ -48,6 +49,9 @@ pub(crate) struct Contents {
     /// Oldest first; the last one signs.
     pub(crate) signing: Vec<SigningKey>,
     pub(crate) tls: StoredTls,
+    /// Public halves only.
+    #[serde(default)]
+    pub(crate) seal_keys: SealKeyTable,
 }
 
 impl Contents {
@@ -55,6 +59,7 @@ impl Contents {
         if self.signing.is_empty() {
             return Err(KeyError::Inconsistent { rule: "there is a signing key" });
         }
+        self.seal_keys.check()?;
         self.keyring.check()
     }
 }
