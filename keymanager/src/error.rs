@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::gate::Report;
 use crate::key_state::{IllegalKeyTransition, KeyState};
+use crate::seal_key::SealKeyError;
 use crate::slots::SlotKind;
 
 /// Why a key operation failed. The store on disk is what it was before, unless a variant says
@@ -225,6 +226,10 @@ pub enum KeyError {
     /// The message, its context or the signature were changed.
     #[error("the signature does not fit")]
     BadSignature,
+
+    /// A seal key was refused, or what is sealed to one.
+    #[error(transparent)]
+    SealKey(#[from] SealKeyError),
 }
 
 impl KeyError {
@@ -272,6 +277,7 @@ impl KeyError {
             | Self::TooManyRequests { .. }
             | Self::PublicKeysDamaged
             | Self::UnknownSigner { .. }
+            | Self::SealKey(_)
             | Self::BadSignature => false,
         }
     }

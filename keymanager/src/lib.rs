@@ -37,6 +37,7 @@ mod keyring;
 mod keystream;
 mod manager;
 mod request;
+mod seal_key;
 mod secret;
 mod signing;
 mod slots;
@@ -59,6 +60,10 @@ pub use manager::{
     KeyManager, KeyWarning, RotationReason,
 };
 pub use request::{CertificateRequest, RequestInfo, RequestPurpose};
+pub use seal_key::{
+    Announcement, SealAlgorithm, SealKeyError, SealKeyId, SealKeyInfo, SealKeyVersionInfo,
+    SealPrivateKey, SealPublicKey, SealedDataKey, SealedKeyFile, StoredDataKey,
+};
 pub use signing::{
     PublicKey, Signature, public_keys_from_pem, public_keys_to_pem, verify_signature,
 };

@@ -19,6 +19,7 @@ use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
 use crate::keyring::{Keyring, WrappedKey};
+use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
 use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
@@ -127,6 +128,7 @@ impl KeyManager {
             signing: vec![SigningKey::generate(now_ms)],
             tls,
             tombstones: Vec::new(),
+            seal_keys: SealKeyTable::default(),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;
@@ -361,6 +363,8 @@ fn surplus_warning(generation: u64) -> KeyWarning {
 }
 
 const LOCK_FILE: &str = ".lock";
+
+mod seal_keys;
 
 #[cfg(test)]
 mod tests;

@@ -40,6 +40,7 @@ use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
 use crate::keyring::Keyring;
+use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
 use crate::stored_tls::StoredTls;
@@ -56,6 +57,8 @@ pub(crate) struct Contents {
     /// Of destroyed key versions, for ever; also of versions that this store never had.
     #[serde(default)]
     pub(crate) tombstones: Vec<Tombstone>,
+    /// Public halves only.
+    pub(crate) seal_keys: SealKeyTable,
 }
 
 impl Contents {
@@ -63,6 +66,7 @@ impl Contents {
         if self.signing.is_empty() {
             return Err(KeyError::Inconsistent { rule: "there is a signing key" });
         }
+        self.seal_keys.check()?;
         self.keyring.check()
     }
 }

@@ -11,6 +11,7 @@ fn contents() -> Contents {
         signing: vec![SigningKey::generate(0)],
         tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, 0)),
         tombstones: Vec::new(),
+        seal_keys: SealKeyTable::default(),
     }
 }
 
