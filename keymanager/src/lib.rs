@@ -33,6 +33,7 @@ mod keyring;
 mod keystream;
 mod manager;
 mod secret;
+mod shares;
 mod signing;
 mod slots;
 mod speed;
@@ -46,6 +47,7 @@ pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, WrappedKey};
 pub use keystream::Keystream;
 pub use manager::{CertificateChange, KeyManager, KeyWarning};
+pub use shares::{Share, ShareError, check_quorum};
 pub use signing::{
     PublicKey, Signature, public_keys_from_pem, public_keys_to_pem, verify_signature,
 };
