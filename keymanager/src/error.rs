@@ -7,7 +7,8 @@ use uuid::Uuid;
 use crate::gate::Report;
 use crate::key_state::{IllegalKeyTransition, KeyState};
 use crate::seal_key::SealKeyError;
-use crate::slots::SlotKind;
+use crate::shares::ShareError;
+use crate::slots::{SlotKind, SlotProblem};
 
 /// Why a key operation failed. The store on disk is what it was before, unless a variant says
 /// otherwise.
@@ -76,6 +77,46 @@ pub enum KeyError {
     LastSlot {
         /// The slot.
         id: Uuid,
+    },
+
+    /// No slot that needs no person opens: somebody must unlock the keys.
+    #[error("no unattended slot opens{}", reasons(refusals))]
+    Locked {
+        /// Why, one for each slot; empty if there is none.
+        refusals: Vec<KeyError>,
+    },
+    /// What one slot opens with is not right.
+    #[error("slot {slot} ({}) does not open", kind.as_str())]
+    Slot {
+        /// The slot.
+        slot: Uuid,
+        /// Its kind.
+        kind: SlotKind,
+        /// What is the matter.
+        source: SlotProblem,
+    },
+    /// Such a slot cannot be made.
+    #[error("a {} slot like this is not possible: {rule}", kind.as_str())]
+    BadSlot {
+        /// The kind asked for.
+        kind: SlotKind,
+        /// What it must be like.
+        rule: &'static str,
+    },
+    /// The given shares cannot be put together.
+    #[error("the shares cannot be used")]
+    Shares {
+        /// Why.
+        source: ShareError,
+    },
+    /// They belong together, but to no slot here.
+    #[error("no slot was made with this set of shares")]
+    UnknownShares,
+    /// A generation that was set aside would become unreadable for ever.
+    #[error("generation {generation} was set aside as damaged and is not dealt with")]
+    Unrepaired {
+        /// The generation.
+        generation: u64,
     },
 
     /// The slots unlock another store than the one beside them.
@@ -252,6 +293,12 @@ impl KeyError {
             | Self::TooManySlots { .. }
             | Self::UnknownSlot { .. }
             | Self::LastSlot { .. }
+            | Self::Locked { .. }
+            | Self::Slot { .. }
+            | Self::BadSlot { .. }
+            | Self::Shares { .. }
+            | Self::UnknownShares
+            | Self::Unrepaired { .. }
             | Self::ForeignSlots
             | Self::NoGeneration { .. }
             | Self::LaterFormat { .. }
@@ -286,6 +333,16 @@ impl KeyError {
     pub(crate) fn disk(act: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Disk { act, source }
     }
+}
+
+/// `: reason; reason`, with their causes.
+fn reasons(refusals: &[KeyError]) -> String {
+    let mut text = String::new();
+    for (number, refusal) in refusals.iter().enumerate() {
+        text.push_str(if number == 0 { ": " } else { "; " });
+        text.push_str(&chain(refusal));
+    }
+    text
 }
 
 /// `error` and its sources on one line.

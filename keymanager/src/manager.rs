@@ -2,6 +2,7 @@
 
 mod certificates;
 mod keks;
+mod slot_changes;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,7 +13,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::certificate::{self, RenewalReason};
 use crate::data_key::DataKey;
@@ -22,19 +22,20 @@ use crate::keyring::{Keyring, WrappedKey};
 use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
-use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
+use crate::slots::{self, SlotTable, Unlock};
 use crate::store::{self, Contents, Store};
 use crate::stored_tls::{CertificateSource, StoredCertificate, StoredTls};
 use crate::tls::TlsIdentity;
 
 pub use certificates::{Adopted, CertificateInfo, CertificateStanding};
 
+pub use slot_changes::RootRotation;
+
 /// The keys of one state folder, unlocked. One process at a time has it; its threads share it.
 pub struct KeyManager {
     folder: PathBuf,
     /// Holds the lock for as long as this lives.
     _lock: File,
-    root: Secret,
     contents: ArcSwap<Contents>,
     tls: TlsIdentity,
     /// Taken by whoever changes something; readers use `contents` and `tls`.
@@ -42,6 +43,7 @@ pub struct KeyManager {
 }
 
 struct Writer {
+    root: Secret,
     slots: SlotTable,
     store: Store,
 }
@@ -66,6 +68,8 @@ pub enum KeyWarning {
         /// The one left over.
         generation: u64,
     },
+    /// A new root key is in use, but not everything is sealed under it yet.
+    RotationUnfinished,
     /// Nothing opens the keys when this machine is lost.
     NoRecoverySlot,
     /// The program cannot start while nobody is there.
@@ -156,42 +160,6 @@ impl KeyManager {
         store::exists(folder)
     }
 
-    /// Adds a passphrase slot, opened once before it is stored. Takes about a second and 64 MiB.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::PassphraseLength`], [`KeyError::TooManySlots`], [`KeyError::Disk`].
-    pub fn add_passphrase_slot(
-        &self,
-        passphrase: &Zeroizing<String>,
-        now_ms: i64,
-    ) -> Result<SlotInfo, KeyError> {
-        let mut writer = self.writer();
-        let (slots, info) =
-            writer.slots.with_passphrase(passphrase, Cost::DEFAULT, &self.root, now_ms)?;
-        slots.replace(&self.folder)?;
-        writer.slots = slots;
-        Ok(info)
-    }
-
-    /// Removes a slot, never the last one. A copy of the slot table made earlier still opens.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::UnknownSlot`], [`KeyError::LastSlot`], [`KeyError::Disk`].
-    pub fn remove_slot(&self, id: Uuid) -> Result<(), KeyError> {
-        let mut writer = self.writer();
-        let slots = writer.slots.without(id)?;
-        slots.replace(&self.folder)?;
-        writer.slots = slots;
-        Ok(())
-    }
-
-    /// The slots, oldest first.
-    pub fn slots(&self) -> Vec<SlotInfo> {
-        self.writer().slots.infos()
-    }
-
     /// A fresh data key for one attempt at sealing `recording`, and its form for the catalog.
     pub fn new_data_key(&self, recording: Uuid) -> (DataKey, WrappedKey) {
         let data_key = DataKey::generate();
@@ -269,6 +237,9 @@ impl KeyManager {
                 Err(_) => warnings.push(KeyWarning::Unreadable),
             }
         }
+        if writer.slots.is_rotating() {
+            warnings.push(KeyWarning::RotationUnfinished);
+        }
         if !slots.iter().any(|slot| slot.is_recovery) {
             warnings.push(KeyWarning::NoRecoverySlot);
         }
@@ -281,16 +252,21 @@ impl KeyManager {
     fn unlock(folder: &Path, lock: File, unlock: &Unlock) -> Result<Self, KeyError> {
         let slots = SlotTable::load(folder)?;
         let root = slots.unlock(folder, unlock)?;
-        let (store, contents) = Store::open(folder, &root, slots.store())?;
+        let (store, contents) = match slots.previous_root(&root) {
+            None => Store::open(folder, &root, slots.store())?,
+            Some(previous) => Store::open_rotating(folder, &root, &previous, slots.store())?,
+        };
         slots.sweep(folder)?;
+        let mut writer = Writer { root, slots, store };
+        // No reason not to start: both root keys are at hand, and a warning says so.
+        let _ = writer.finish_rotation(folder, &contents);
         let tls = TlsIdentity::new(contents.tls.live.certified()?)?;
         Ok(Self {
             folder: folder.into(),
             _lock: lock,
-            root,
             contents: ArcSwap::from_pointee(contents),
             tls,
-            writer: Mutex::new(Writer { slots, store }),
+            writer: Mutex::new(writer),
         })
     }
 

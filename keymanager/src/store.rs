@@ -77,6 +77,8 @@ pub(crate) struct Store {
     folder: PathBuf,
     id: Uuid,
     key: Secret,
+    /// While the root key is being replaced: what older generations are sealed under.
+    retiring: Option<Secret>,
     live: u64,
 }
 
@@ -88,7 +90,7 @@ impl Store {
         id: Uuid,
         contents: &Contents,
     ) -> Result<Self, KeyError> {
-        let mut store = Self { folder: folder.into(), id, key: store_key(root, id), live: 0 };
+        let mut store = Self::new(folder, root, id);
         store.commit(contents)?;
         Ok(store)
     }
@@ -106,7 +108,26 @@ impl Store {
         root: &Secret,
         id: Uuid,
     ) -> Result<(Self, Contents), KeyError> {
-        let mut store = Self { folder: folder.into(), id, key: store_key(root, id), live: 0 };
+        Self::new(folder, root, id).choose()
+    }
+
+    /// The same while the root key is being replaced: generations under `previous` open too.
+    pub(crate) fn open_rotating(
+        folder: &Path,
+        root: &Secret,
+        previous: &Secret,
+        id: Uuid,
+    ) -> Result<(Self, Contents), KeyError> {
+        let retiring = Some(store_key(previous, id));
+        Self { retiring, ..Self::new(folder, root, id) }.choose()
+    }
+
+    fn new(folder: &Path, root: &Secret, id: Uuid) -> Self {
+        Self { folder: folder.into(), id, key: store_key(root, id), retiring: None, live: 0 }
+    }
+
+    fn choose(self) -> Result<(Self, Contents), KeyError> {
+        let mut store = self;
         let (mut damaged, mut foreign) = (Vec::new(), false);
         for generation in store.candidates().map_err(KeyError::disk(LISTING))? {
             match store.read(generation)? {
@@ -186,6 +207,46 @@ impl Store {
         self.live
     }
 
+    /// From here on changes are sealed under `root`; what there is still opens.
+    pub(crate) fn rekey(&mut self, root: &Secret) {
+        let new = store_key(root, self.id);
+        self.retiring = Some(std::mem::replace(&mut self.key, new));
+    }
+
+    /// Leaves one generation: `contents`, under the new key alone, read back before the older
+    /// ones are destroyed.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Disk`], [`KeyError::NoGeneration`] if it does not read back. Everything still
+    /// opens, and a repetition goes on where this ended.
+    pub(crate) fn reseal(&mut self, contents: &Contents) -> Result<(), KeyError> {
+        let retiring = self.retiring.take();
+        let outcome = self.reseal_under_new(contents);
+        if outcome.is_err() {
+            self.retiring = retiring;
+        }
+        outcome
+    }
+
+    fn reseal_under_new(&mut self, contents: &Contents) -> Result<(), KeyError> {
+        if !matches!(self.read(self.live)?, Read::Whole(_)) {
+            self.commit(contents)?;
+        }
+        if !matches!(self.read(self.live)?, Read::Whole(_)) {
+            return Err(KeyError::NoGeneration { tried: 1 });
+        }
+        let destroyed = || {
+            for generation in numbered(&self.folder, GENERATION)? {
+                if generation != self.live {
+                    disk::destroy_folder(&self.path(GENERATION, generation))?;
+                }
+            }
+            disk::sync_folder(&self.folder)
+        };
+        destroyed().map_err(KeyError::disk("destroying generations under the old root key"))
+    }
+
     /// Generations set aside because they were damaged.
     pub(crate) fn damaged(&self) -> io::Result<Vec<u64>> {
         numbered(&self.folder, DAMAGED)
@@ -231,7 +292,9 @@ impl Store {
             return Ok(Read::Damaged);
         };
         let expected = self.header(generation);
-        let Some(plaintext) = envelope::open(&self.key, &expected, sealed) else {
+        let keys = [Some(&self.key), self.retiring.as_ref()];
+        let opened = |key| envelope::open(key, &expected, sealed);
+        let Some(plaintext) = keys.into_iter().flatten().find_map(opened) else {
             let is_foreign = header[..STORE_ID_AT] == expected[..STORE_ID_AT]
                 && header[STORE_ID_AT..] != expected[STORE_ID_AT..];
             return Ok(if is_foreign { Read::Foreign } else { Read::Damaged });

@@ -48,6 +48,19 @@ impl Remote {
         if text.is_empty() { Ok(Value::Null) } else { parse(&text) }
     }
 
+    /// `POST` of a JSON document with secrets in it, which are wiped once they are sent.
+    pub(super) fn send_secret(
+        &self,
+        target: &str,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Value, Failure> {
+        self.runtime.block_on(async {
+            let body = Some(Bytes::from_owner(body));
+            let response = self.request_bytes(Method::POST, target, body).await?;
+            parse(&whole(response).await?)
+        })
+    }
+
     /// The whole answer as text; wiped when dropped, because it may be a key.
     pub(super) fn text(
         &self,
@@ -117,6 +130,15 @@ impl Remote {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, Failure> {
+        self.request_bytes(method, target, body.map(|body| body.to_string().into())).await
+    }
+
+    async fn request_bytes(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<Bytes>,
+    ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| unreachable_by(&e))?;
         let broken = |_| {
             Failure::new(
@@ -132,8 +154,7 @@ impl Remote {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let bytes = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| {
+        let request = request.body(Full::new(body.unwrap_or_default())).map_err(|error| {
             Failure::usage(format!("the request cannot be written: {error}"), "check the values")
         })?;
         let response = sender.send_request(request).await.map_err(broken)?;

@@ -43,6 +43,8 @@ pub struct Config {
     pub batch: usize,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// How often unattended slots are tried again while the keys are locked.
+    pub keys_retry_every: Duration,
 }
 
 /// One watched tree, checked.
@@ -297,6 +299,8 @@ mod tests {
             workers = 5
             batch = 65
             reconcile_every = "7m"
+            [keys]
+            retry_every = "59s"
         "#;
         let config = Config::read(text, Overrides::default()).unwrap();
         assert_eq!(config.stores[0].settle, Duration::from_secs(11));

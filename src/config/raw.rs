@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    keys: RawKeys,
     store: Vec<RawStore>,
 }
 
@@ -45,6 +46,12 @@ struct RawIngest {
     workers: usize,
     batch: usize,
     reconcile_every: Span,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawKeys {
+    retry_every: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -90,6 +97,12 @@ impl Default for RawVault {
 impl Default for RawIngest {
     fn default() -> Self {
         Self { workers: 4, batch: 64, reconcile_every: Span(Duration::from_secs(600)) }
+    }
+}
+
+impl Default for RawKeys {
+    fn default() -> Self {
+        Self { retry_every: Span(Duration::from_secs(60)) }
     }
 }
 
@@ -172,7 +185,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, store } = self;
+        let Self { state, log, listen, vault, ingest, keys, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -196,6 +209,7 @@ impl RawConfig {
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
         span_within("ingest.reconcile_every", reconcile_every, 1, 24 * 3600)?;
+        span_within("keys.retry_every", keys.retry_every.0, 1, 24 * 3600)?;
         Ok(Config {
             vault: vault.path.unwrap_or_else(|| state.join("vault")),
             state,
@@ -208,6 +222,7 @@ impl RawConfig {
             workers: ingest.workers,
             batch: ingest.batch,
             reconcile_every,
+            keys_retry_every: keys.retry_every.0,
         })
     }
 }
@@ -368,6 +383,7 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            keys: RawKeys { retry_every: Span(config.keys_retry_every) },
             store: store.collect(),
         }
     }

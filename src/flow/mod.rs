@@ -22,6 +22,7 @@ mod pieces;
 mod recover;
 mod removal;
 mod sidecars;
+mod slots;
 mod status;
 mod stores;
 
@@ -43,6 +44,7 @@ pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilte
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
+pub use slots::{Unlocked, WantedSlot};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
 
