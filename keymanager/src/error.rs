@@ -4,6 +4,7 @@ use std::io;
 
 use uuid::Uuid;
 
+use crate::authority::AuthorityError;
 use crate::key_state::KeyState;
 use crate::slots::SlotKind;
 
@@ -149,6 +150,13 @@ pub enum KeyError {
         source: rustls::Error,
     },
 
+    /// The internal authority refuses.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The file of further authorities for clients is no PEM with certificates.
+    #[error("the certificates of the other authorities cannot be read")]
+    OtherAuthorities,
+
     /// The text holds no public signing key, or something else as well.
     #[error("the public keys cannot be read")]
     PublicKeysDamaged,
@@ -195,6 +203,8 @@ impl KeyError {
             | Self::Issue { .. }
             | Self::CertificateDamaged
             | Self::Tls { .. }
+            | Self::Authority(_)
+            | Self::OtherAuthorities
             | Self::PublicKeysDamaged
             | Self::UnknownSigner { .. }
             | Self::BadSignature => false,

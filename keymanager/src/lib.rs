@@ -21,7 +21,9 @@
 //!   touches no file outside the folder it is given.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
+mod authority;
 mod certificate;
+mod clients;
 mod data_key;
 mod disk;
 mod envelope;
@@ -32,6 +34,7 @@ mod key_state;
 mod keyring;
 mod keystream;
 mod manager;
+mod revocation;
 mod secret;
 mod signing;
 mod slots;
@@ -39,13 +42,16 @@ mod speed;
 mod store;
 mod tls;
 
+pub use authority::{AuthorityChange, AuthorityError, AuthorityState, ClientKey, IssuingInfo};
 pub use certificate::{CertificateFacts, RenewalReason};
+pub use clients::{ClientCertificate, ClientPolicy, ClientRefusal};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, WrappedKey};
 pub use keystream::Keystream;
-pub use manager::{CertificateChange, KeyManager, KeyWarning};
+pub use manager::{CertificateChange, IssuedClient, KeyManager, KeyWarning};
+pub use revocation::{IssuedInfo, RevocationReason, UnknownReason};
 pub use signing::{
     PublicKey, Signature, public_keys_from_pem, public_keys_to_pem, verify_signature,
 };

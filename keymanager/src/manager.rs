@@ -1,5 +1,7 @@
 //! The key manager: the one door to the keys of a state folder.
 
+mod authority;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -12,6 +14,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::certificate::{self, RenewalReason};
+use crate::clients::ClientPolicy;
 use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
@@ -22,6 +25,8 @@ use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
 use crate::store::{self, Contents, Store};
 use crate::tls::{StoredTls, TlsIdentity};
 
+pub use authority::IssuedClient;
+
 /// The keys of one state folder, unlocked. One process at a time has it; its threads share it.
 pub struct KeyManager {
     folder: PathBuf,
@@ -30,6 +35,8 @@ pub struct KeyManager {
     root: Secret,
     contents: ArcSwap<Contents>,
     tls: TlsIdentity,
+    /// Whom the listeners ask for a certificate.
+    clients: ArcSwap<ClientPolicy>,
     /// Taken by whoever changes something; readers use `contents` and `tls`.
     writer: Mutex<Writer>,
 }
@@ -108,6 +115,7 @@ impl KeyManager {
             keyring: Keyring::generate(now_ms),
             signing: vec![SigningKey::generate(now_ms)],
             tls,
+            authority: None,
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;
@@ -271,6 +279,7 @@ impl KeyManager {
             root,
             contents: ArcSwap::from_pointee(contents),
             tls,
+            clients: ArcSwap::default(),
             writer: Mutex::new(Writer { slots, store }),
         })
     }

@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::authority::Authority;
 use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
@@ -48,12 +49,17 @@ pub(crate) struct Contents {
     /// Oldest first; the last one signs.
     pub(crate) signing: Vec<SigningKey>,
     pub(crate) tls: StoredTls,
+    #[serde(default)]
+    pub(crate) authority: Option<Authority>,
 }
 
 impl Contents {
     fn check(&self) -> Result<(), KeyError> {
         if self.signing.is_empty() {
             return Err(KeyError::Inconsistent { rule: "there is a signing key" });
+        }
+        if let Some(authority) = &self.authority {
+            authority.check()?;
         }
         self.keyring.check()
     }
