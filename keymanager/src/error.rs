@@ -5,6 +5,7 @@ use std::io;
 use uuid::Uuid;
 
 use crate::authority::AuthorityError;
+use crate::gate::Report;
 use crate::key_state::KeyState;
 use crate::slots::SlotKind;
 
@@ -156,6 +157,33 @@ pub enum KeyError {
     /// The file of further authorities for clients is no PEM with certificates.
     #[error("the certificates of the other authorities cannot be read")]
     OtherAuthorities,
+    /// The gate keeps the certificate out.
+    #[error("the certificate is refused: {report}")]
+    Refused {
+        /// Every refusal with its hint.
+        report: Box<Report>,
+    },
+    /// It is served already, or waits for its day.
+    #[error("this very certificate is in use already")]
+    NothingNew,
+    /// No stored certificate has this id, or there is none before the live one.
+    #[error("there is no such previous certificate")]
+    UnknownCertificate {
+        /// The id asked for; `None`: the newest one.
+        id: Option<Uuid>,
+    },
+    /// No request has this id, or it was answered.
+    #[error("there is no request {id}")]
+    UnknownRequest {
+        /// The id asked for.
+        id: Uuid,
+    },
+    /// The list is full.
+    #[error("{max} requests wait for an answer already")]
+    TooManyRequests {
+        /// The limit.
+        max: usize,
+    },
 
     /// The text holds no public signing key, or something else as well.
     #[error("the public keys cannot be read")]
@@ -205,6 +233,11 @@ impl KeyError {
             | Self::Tls { .. }
             | Self::Authority(_)
             | Self::OtherAuthorities
+            | Self::Refused { .. }
+            | Self::NothingNew
+            | Self::UnknownCertificate { .. }
+            | Self::UnknownRequest { .. }
+            | Self::TooManyRequests { .. }
             | Self::PublicKeysDamaged
             | Self::UnknownSigner { .. }
             | Self::BadSignature => false,
@@ -215,4 +248,16 @@ impl KeyError {
     pub(crate) fn disk(act: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Disk { act, source }
     }
+}
+
+/// `error` and its sources on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
 }

@@ -18,28 +18,34 @@
 //! - No function returns key bytes, except those named `expose_…`. No `Debug` shows any.
 //! - What holds key bytes wipes them when dropped.
 //! - This crate does not know recordings but by id, does no network I/O, has no clock, and
-//!   touches no file outside the folder it is given.
+//!   touches no file outside the folder it is given,
+//!   except to read which root certificates this host trusts.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
 mod authority;
 mod certificate;
 mod clients;
 mod data_key;
+mod der;
 mod disk;
 mod envelope;
 mod error;
 pub mod floe;
+pub mod gate;
 mod hex;
+mod import;
 mod key_state;
 mod keyring;
 mod keystream;
 mod manager;
+mod request;
 mod revocation;
 mod secret;
 mod signing;
 mod slots;
 mod speed;
 mod store;
+mod stored_tls;
 mod tls;
 
 pub use authority::{AuthorityChange, AuthorityError, AuthorityState, ClientKey, IssuingInfo};
@@ -47,16 +53,23 @@ pub use certificate::{CertificateFacts, RenewalReason};
 pub use clients::{ClientCertificate, ClientPolicy, ClientRefusal};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
+pub use gate::GatePolicy;
+pub use import::{Candidate, FILE_BYTES_MAX};
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, WrappedKey};
 pub use keystream::Keystream;
-pub use manager::{CertificateChange, IssuedClient, KeyManager, KeyWarning};
+pub use manager::{
+    Adopted, CertificateChange, CertificateInfo, CertificateStanding, IssuedClient, KeyManager,
+    KeyWarning,
+};
+pub use request::{CertificateRequest, RequestInfo, RequestPurpose};
 pub use revocation::{IssuedInfo, RevocationReason, UnknownReason};
 pub use signing::{
     PublicKey, Signature, public_keys_from_pem, public_keys_to_pem, verify_signature,
 };
 pub use slots::{SlotInfo, SlotKind, Unlock};
 pub use speed::cipher_speed;
+pub use stored_tls::CertificateSource;
 pub use tls::TlsIdentity;
 
 /// 256 random bits, for whoever makes a credential out of them. Wiped when dropped.

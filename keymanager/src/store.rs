@@ -39,7 +39,7 @@ use crate::error::KeyError;
 use crate::keyring::Keyring;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
-use crate::tls::StoredTls;
+use crate::stored_tls::StoredTls;
 
 /// What the store holds. A change is a clone with the change, stored, then published.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ impl Store {
                 Read::Whole(contents) => {
                     contents.check()?;
                     store.settle(generation, &damaged).map_err(KeyError::disk(SETTLING))?;
-                    return Ok((store, contents));
+                    return Ok((store, *contents));
                 }
                 Read::Damaged => damaged.push(generation),
                 Read::Foreign => {
@@ -181,7 +181,7 @@ impl Store {
         }
         // It is authentic, so what we cannot read is not damage but news from the future.
         serde_json::from_slice(&plaintext)
-            .map(Read::Whole)
+            .map(|contents| Read::Whole(Box::new(contents)))
             .map_err(|_| KeyError::LaterFormat { generation })
     }
 
@@ -257,7 +257,7 @@ impl Store {
 
 /// What reading one generation found.
 enum Read {
-    Whole(Contents),
+    Whole(Box<Contents>),
     Damaged,
     /// Whole as far as one can see, but of another store.
     Foreign,

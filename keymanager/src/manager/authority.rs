@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::KeyManager;
@@ -17,7 +18,7 @@ use crate::clients::{self, ClientCertificate, ClientPolicy, ClientRefusal};
 use crate::error::KeyError;
 use crate::revocation::{IssuedInfo, RevocationReason};
 use crate::store::Contents;
-use crate::tls::StoredTls;
+use crate::stored_tls::{CertificateSource, StoredCertificate};
 
 /// A certificate just issued. Its key, if it was made here, is handed out this one time.
 pub struct IssuedClient {
@@ -171,12 +172,16 @@ impl KeyManager {
         let authority = contents.authority.as_mut().ok_or(AuthorityError::None)?;
         let IssuedChain { chain, key, .. } = authority.issue_server(names, now_ms)?;
         let key = key.expect("a server's key is always made here");
-        contents.tls = StoredTls::with_chain(names, chain, key);
-        let certified = contents.tls.certified()?;
-        let published = self.tls.prepare(|serving| serving.certified = certified)?;
-        writer.store.commit(&contents)?;
-        self.contents.store(Arc::new(contents));
-        self.tls.publish(published);
+        contents.tls.names = names.to_vec();
+        contents.tls.staged = None;
+        contents.tls.advance(StoredCertificate {
+            id: Uuid::now_v7(),
+            source: CertificateSource::InternalCa,
+            chain,
+            key,
+            stored_ms: now_ms,
+        });
+        self.install(&mut writer, contents)?;
         Ok(self.tls.facts())
     }
 
