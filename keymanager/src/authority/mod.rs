@@ -75,7 +75,6 @@ impl AuthorityState {
 
 /// Why the authority refuses. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum AuthorityError {
     /// Nobody has made one.
     #[error("there is no internal certificate authority")]
