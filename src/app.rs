@@ -9,14 +9,14 @@
 
 mod locked;
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keymanager::{KeyError, KeyManager, Surroundings, Unlock};
+use keymanager::{ClientPolicy, KeyError, KeyManager, Surroundings, Unlock};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -26,12 +26,12 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
 use crate::compliance::audit::Activity;
 use crate::config;
-use crate::config::{Config, Poll, StoreConfig};
+use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::flow::{ClientRule, Engine, FlowError, Layout, Parts, StoreSpec};
 use crate::http;
 use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
@@ -191,7 +191,7 @@ fn build_with(
     }
     let vault = LocalVault::open(&config.vault, vault::Layout::Own, config.reserve_bytes)?;
     let stores = config.stores.iter().map(spec_of).collect::<Result<_, _>>()?;
-    Ok(Engine::new(Parts {
+    let engine = Engine::new(Parts {
         catalog,
         keys,
         vault,
@@ -202,7 +202,42 @@ fn build_with(
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
-    })?)
+    })?;
+    accept_clients(&engine, config);
+    if let Err(error) = engine.tend_authority(clock.now()) {
+        tracing::error!(error = %error, "the internal authority was not tended");
+    }
+    Ok(engine)
+}
+
+/// Sets who may show a certificate. Authorities that cannot be read are no reason not to start:
+/// nobody is let in by them, and tokens and the socket go on working.
+fn accept_clients(engine: &Engine, config: &Config) {
+    let rules = config
+        .clients
+        .iter()
+        .map(|client| ClientRule { name: client.name.clone(), role: client.role });
+    let read = |path: &PathBuf| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(CLIENT_CA_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let other_authorities = config.client_ca.as_ref().map(read).transpose();
+    let other_authorities = other_authorities.unwrap_or_else(|error| {
+        tracing::error!(%error, "listen.client_ca cannot be read: its clients are refused");
+        None
+    });
+    let ask = config.client_certificates == ClientCertificates::Optional;
+    let other_authorities = other_authorities.unwrap_or_default();
+    let policy = ClientPolicy { ask, other_authorities };
+    let rules: Vec<ClientRule> = rules.collect();
+    if let Err(error) = engine.accept_clients(policy, rules.clone()) {
+        tracing::error!(%error, "listen.client_ca is no PEM file of certificates");
+        let policy = ClientPolicy { ask, other_authorities: Vec::new() };
+        if let Err(error) = engine.accept_clients(policy, rules) {
+            tracing::error!(%error, "no client certificates are accepted");
+        }
+    }
 }
 
 /// The keys of the state folder, made if there are none, opened by a slot that needs nobody.
@@ -305,7 +340,9 @@ async fn run(
     let api = http::api(services.clone());
     doors.spawn(unix.serve(api.clone(), stopped.clone()));
     let tls = Arc::clone(&engine);
-    doors.spawn(listen::serve_tls(https, api, move || tls.keys().tls().current(), stopped.clone()));
+    let identity = move || tls.keys().tls().current();
+    let connections = services.connections();
+    doors.spawn(listen::serve_tls(https, api, identity, connections, stopped.clone()));
     doors.spawn(listen::serve_plain(health, http::health(services), stopped.clone()));
 
     let daemon = Daemon {
@@ -369,6 +406,8 @@ fn finish(runtime: Runtime, engine: &Engine, clock: &Clock) {
 const DOOR_THREADS: usize = 2;
 /// Blocking jobs of the doors at the same time.
 const DOOR_JOBS: usize = 16;
+/// Longer ones hold something else than authorities.
+const CLIENT_CA_BYTES_MAX: u64 = 1 << 20;
 /// One place for each task.
 const TASKS: usize = 3;
 /// How long running work may take to end.

@@ -368,6 +368,7 @@ pub(super) fn actor(principal: &Principal) -> Actor {
     let how = match principal.how {
         access::Authenticated::UnixSocket { .. } => AuthenticatedBy::PeerCredentials,
         access::Authenticated::Token { .. } => AuthenticatedBy::Token,
+        access::Authenticated::Certificate { .. } => AuthenticatedBy::Certificate,
     };
     Actor::new(principal.name.clone(), principal.user.clone(), how)
 }

@@ -119,6 +119,9 @@ impl IntoResponse for ApiError {
 /// The one place where what went wrong inside becomes what is said outside.
 impl From<FlowError> for ApiError {
     fn from(error: FlowError) -> Self {
+        if let FlowError::Keys(keymanager::KeyError::Authority(error)) = &error {
+            return super::authority::refused(error);
+        }
         let detail = error.to_string();
         let (status, code, hint) = match &error {
             FlowError::NotFound(_) => {

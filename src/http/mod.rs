@@ -17,6 +17,8 @@
 //! - Bodies, requests at a time, streams at a time and seconds are bounded.
 
 mod auth;
+mod authority;
+pub mod connections;
 mod error;
 mod extract;
 mod guard;
@@ -48,6 +50,7 @@ use crate::daemon::watch::Bell;
 use crate::flow::Engine;
 use crate::telemetry::Metrics;
 
+use connections::Connections;
 pub use error::{ApiError, chain};
 use guard::Pace;
 
@@ -69,6 +72,7 @@ pub struct Services {
     refusals: Arc<auth::RefusalBudget>,
     /// What slots open with.
     surroundings: Surroundings,
+    connections: Arc<Connections>,
 }
 
 /// Where the doors really listen, port 0 resolved.
@@ -89,7 +93,9 @@ impl Services {
         bell: Arc<Bell>,
         daemon_uid: u32,
     ) -> Self {
+        let connections = Arc::new(Connections::new(clock.clone()));
         Self {
+            connections,
             engine,
             pool,
             clock,
@@ -114,6 +120,11 @@ impl Services {
     /// Makes the bound addresses known to `status`. Later calls change nothing.
     pub fn announce(&self, addresses: Addresses) {
         let _ = self.addresses.set(addresses);
+    }
+
+    /// Who is connected with a certificate; the HTTPS listener fills it.
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.connections)
     }
 
     /// The present moment.
@@ -198,6 +209,33 @@ pub const ROUTES: &[Route] = {
         }),
         route("POST", "/api/v1/keys/unlock", Some(P::KeyManage), Quick, || post(slots::unlock)),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
+        route("GET", "/api/v1/ca", Some(P::KeyView), Quick, || get(authority::show)),
+        route("POST", "/api/v1/ca", Some(P::CertificateManage), Quick, || post(authority::create)),
+        route("POST", "/api/v1/ca/prepare", Some(P::CertificateManage), Quick, || {
+            post(authority::prepare)
+        }),
+        route("POST", "/api/v1/ca/activate", Some(P::CertificateManage), Quick, || {
+            post(authority::activate)
+        }),
+        route("POST", "/api/v1/ca/taint", Some(P::CertificateManage), Quick, || {
+            post(authority::taint)
+        }),
+        route("POST", "/api/v1/ca/revoke", Some(P::CertificateManage), Quick, || {
+            post(authority::revoke_authority)
+        }),
+        route("GET", "/api/v1/ca/bundle", None, Quick, || get(authority::bundle)),
+        route("GET", "/api/v1/ca/crl", None, Quick, || get(authority::crl)),
+        route("GET", "/api/v1/ca/certificates", Some(P::KeyView), Quick, || get(authority::issued)),
+        route("POST", "/api/v1/ca/certificates", Some(P::CertificateManage), Quick, || {
+            post(authority::issue)
+        }),
+        route(
+            "POST",
+            "/api/v1/ca/certificates/{id}/revoke",
+            Some(P::CertificateManage),
+            Quick,
+            || post(authority::revoke),
+        ),
     ]
 };
 
@@ -291,6 +329,17 @@ mod tests {
             ("POST /api/v1/keys/rotate-root", ". . x . . ."),
             ("POST /api/v1/keys/unlock", ". . x . . ."),
             ("GET /api/v1/certificate", "x x x x x x"),
+            ("GET /api/v1/ca", ". . x . x ."),
+            ("POST /api/v1/ca", ". . x . . ."),
+            ("POST /api/v1/ca/prepare", ". . x . . ."),
+            ("POST /api/v1/ca/activate", ". . x . . ."),
+            ("POST /api/v1/ca/taint", ". . x . . ."),
+            ("POST /api/v1/ca/revoke", ". . x . . ."),
+            ("GET /api/v1/ca/bundle", "x x x x x x"),
+            ("GET /api/v1/ca/crl", "x x x x x x"),
+            ("GET /api/v1/ca/certificates", ". . x . x ."),
+            ("POST /api/v1/ca/certificates", ". . x . . ."),
+            ("POST /api/v1/ca/certificates/{id}/revoke", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

@@ -17,6 +17,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_room", &["intake", "flow"]),
     ("expose_random", &["flow"]),
     ("expose_text", &["access", "flow", "http"]),
+    ("expose_bundle", &["flow"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];
 
