@@ -5,8 +5,10 @@ mod common;
 
 mod backup;
 mod certs;
+mod door;
 mod keks;
 mod mtls;
 mod renewal;
 mod seal_to;
 mod slots;
+mod swap;
