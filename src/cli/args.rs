@@ -1,5 +1,6 @@
 //! The command line as people type it. `--help`, completions and man pages come from here.
 
+pub mod authority;
 pub mod certs;
 pub mod keys;
 pub mod slots;

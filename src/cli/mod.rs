@@ -5,6 +5,7 @@
 
 pub mod args;
 mod audit;
+mod authority;
 mod certs;
 mod doctor;
 pub mod failure;
@@ -145,6 +146,18 @@ mod tests {
             "keys unlock --retry",
             "certs show",
             "certs show --pem",
+            "certs ca create",
+            "certs ca show",
+            "certs ca bundle -o f",
+            "certs ca crl",
+            "certs ca prepare",
+            "certs ca activate",
+            "certs ca taint 1 --yes",
+            "certs ca revoke 1",
+            "certs issue prometheus -o f",
+            "certs issue a --csr f --days 90 -o f --force",
+            "certs issued",
+            "certs revoke 5c --reason superseded",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",
