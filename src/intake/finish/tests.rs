@@ -174,9 +174,9 @@ fn bigbluebutton_is_done_when_nothing_is_made_of_it_any_more() {
     for name in [audio, video, "raw/m-1/events.xml", "status/archived/m-1.done"] {
         scene.write(name, b"content");
     }
-    fs::create_dir_all(scene.at("process/video/m-1")).unwrap();
     assert!(is_waiting(scene.ask(audio, 36_000)), "archived is not worked up");
     assert!(is_waiting(scene.ask("raw/m-1/events.xml", 36_000)), "processing reads it");
+    fs::create_dir_all(scene.at("process/video/m-1")).unwrap();
     scene.write("status/published/m-1-presentation.done", b"");
     assert!(is_waiting(scene.ask(video, 36_000)), "another format is being made");
     fs::remove_dir(scene.at("process/video/m-1")).unwrap();
