@@ -23,6 +23,7 @@ mod guard;
 mod health;
 pub mod listen;
 mod media;
+mod progress;
 mod range;
 mod recordings;
 mod system;
