@@ -159,6 +159,9 @@ pub struct ConfigFile {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A tree to watch, and its recorder's profile; may be given again
+    ///
+    /// Profiles: generic (the default), asterisk, freepbx, freeswitch, rtpengine, oreka, jibri,
+    /// bigbluebutton (watch the folder `recording`, not `recording/raw`), livekit, obs.
     #[arg(long = "store", value_name = "PATH[:PROFILE]")]
     pub stores: Vec<String>,
 }

@@ -208,7 +208,14 @@ pub(super) fn verify(global: &Global, verb: &Verify) -> Result<(), Failure> {
     let answer = match target_of(&verb.what, verb.key.is_some()) {
         Target::Recording(id) => {
             let path = format!("/api/v1/recordings/{id}/verify");
-            super::remote(global)?.send(Method::POST, &path, None)?
+            let bar = output::bar(0, global.json);
+            let show = |done, total| {
+                bar.set_length(total);
+                bar.set_position(done);
+            };
+            let answer = super::remote(global)?.send_watched(&path, &show);
+            bar.finish_and_clear();
+            answer?
         }
         Target::SealedFile => {
             let ask = |id| key_text(&super::remote(global)?, id);

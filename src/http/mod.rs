@@ -26,6 +26,7 @@ mod health;
 pub mod listen;
 pub mod locked;
 mod media;
+mod progress;
 mod range;
 mod recordings;
 mod slots;

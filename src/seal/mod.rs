@@ -37,7 +37,7 @@ use keymanager::floe;
 use crate::domain::RecordingId;
 
 pub use header::Prefix;
-pub use proof::{VerifiedSeal, prove_equal, verify_whole};
+pub use proof::{VerifiedSeal, prove_equal, verify_whole, verify_whole_watched};
 pub use reader::{SealedReader, peek_prefix};
 pub use stream::SealedStream;
 pub use writer::{SealWriter, Sealed, seal_file};

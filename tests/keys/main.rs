@@ -13,5 +13,5 @@ mod mtls;
 mod renewal;
 mod seal_to;
 mod slots;
-mod turns;
 mod swap;
+mod turns;
