@@ -47,8 +47,8 @@ pub use error::SealKeyError;
 pub use file::SealedKeyFile;
 pub use private::SealPrivateKey;
 pub use public::{Announcement, SealPublicKey};
-pub use table::{SealKeyInfo, SealKeyVersionInfo};
 pub(crate) use table::SealKeyTable;
+pub use table::{SealKeyInfo, SealKeyVersionInfo};
 
 /// How a seal key works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,10 +115,8 @@ impl SealKeyId {
     }
 
     fn of(algorithm: SealAlgorithm, public: &[u8]) -> Self {
-        let hash = digest::digest(
-            &digest::SHA256,
-            &[algorithm.as_str().as_bytes(), public].concat(),
-        );
+        let hash =
+            digest::digest(&digest::SHA256, &[algorithm.as_str().as_bytes(), public].concat());
         Self(*hash.as_ref().first_chunk().expect("SHA-256 gives 32 bytes"))
     }
 

@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    seal: RawSeal,
     store: Vec<RawStore>,
 }
 
@@ -47,6 +48,12 @@ struct RawIngest {
     reconcile_every: Span,
 }
 
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSeal {
+    to: Option<String>,
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct RawStore {
@@ -69,6 +76,8 @@ struct RawStore {
     pair_within: Span,
     #[serde(default = "yes")]
     overwrite: bool,
+    #[serde(default)]
+    seal_to: Option<String>,
 }
 
 impl Default for RawListen {
@@ -172,7 +181,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, store } = self;
+        let Self { state, log, listen, vault, ingest, seal, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -189,6 +198,10 @@ impl RawConfig {
             lay_over(&mut stores, path, profile);
         }
         check_apart(&stores)?;
+        check_seal_key("seal.to", seal.to.as_deref())?;
+        for store in &mut stores {
+            store.seal_to = store.seal_to.take().or_else(|| seal.to.clone());
+        }
         if let Some(path) = &vault.path {
             must_be_absolute("vault.path", path)?;
         }
@@ -207,6 +220,7 @@ impl RawConfig {
             reserve_bytes: vault.reserve.0,
             workers: ingest.workers,
             batch: ingest.batch,
+            seal_to: seal.to,
             reconcile_every,
         })
     }
@@ -232,6 +246,7 @@ impl RawStore {
         ] {
             span_within(&format!("{key}.{name}"), span.0, least_secs, 30 * 24 * 3600)?;
         }
+        check_seal_key(&format!("{key}.seal_to"), self.seal_to.as_deref())?;
         Ok(StoreConfig {
             path: self.path,
             profile: self.profile,
@@ -243,6 +258,7 @@ impl RawStore {
             unfinished_wait: self.unfinished_wait.0,
             pair_within: self.pair_within.0,
             overwrite: self.overwrite,
+            seal_to: self.seal_to,
         })
     }
 }
@@ -266,6 +282,7 @@ fn lay_over(stores: &mut Vec<StoreConfig>, path: PathBuf, profile: Option<&'stat
         unfinished_wait: unfinished_wait().0,
         pair_within: pair_within().0,
         overwrite: yes(),
+        seal_to: None,
     });
 }
 
@@ -284,6 +301,21 @@ fn check_apart(stores: &[StoreConfig]) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Whether there is such a seal key only the daemon knows: it is added while that runs.
+fn check_seal_key(key: &str, name: Option<&str>) -> Result<(), ConfigError> {
+    let is_sound = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-_".contains(&c);
+    match name {
+        Some(name) if name.is_empty() || name.len() > 64 || !name.bytes().all(is_sound) => {
+            Err(bad(
+                key,
+                &format!("{name:?} is no name of a seal key"),
+                "take a name of `recseal keys seal-keys list`, as \"archive\"",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_names(names: &[String]) -> Result<(), ConfigError> {
@@ -350,6 +382,7 @@ impl From<&Config> for RawConfig {
             unfinished_wait: Span(store.unfinished_wait),
             pair_within: Span(store.pair_within),
             overwrite: store.overwrite,
+            seal_to: store.seal_to.clone(),
         });
         Self {
             state: Some(config.state.clone()),
@@ -368,6 +401,7 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            seal: RawSeal { to: config.seal_to.clone() },
             store: store.collect(),
         }
     }

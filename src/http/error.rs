@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use keymanager::KeyError;
 use serde::Serialize;
 
 use crate::access::Refused;
@@ -131,6 +132,10 @@ impl From<FlowError> for ApiError {
                 (StatusCode::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
             }
             FlowError::NotOpen { state, .. } => not_open(*state),
+            FlowError::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
+            FlowError::Keys(KeyError::SealKey(refusal)) => {
+                return super::seal_keys::refusal(refusal);
+            }
             FlowError::Invalid { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
             }
@@ -252,7 +257,6 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::io;
 
-    use keymanager::KeyError;
     use uuid::Uuid;
 
     use crate::catalog::CatalogError;

@@ -25,6 +25,7 @@ pub mod listen;
 mod media;
 mod range;
 mod recordings;
+mod seal_keys;
 mod system;
 pub mod view;
 
@@ -173,6 +174,20 @@ pub const ROUTES: &[Route] = {
             delete(system::revoke_token)
         }),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
+        route("GET", "/api/v1/seal-keys", Some(P::KeyView), Quick, || get(seal_keys::list)),
+        route("POST", "/api/v1/seal-keys", Some(P::KeyManage), Quick, || post(seal_keys::add)),
+        route("POST", "/api/v1/seal-keys/rotate", Some(P::KeyManage), Quick, || {
+            post(seal_keys::rotate)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/disable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::disable)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/enable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::enable)
+        }),
+        route("GET", "/api/v1/seal-keys/{name}/public", Some(P::KeyView), Quick, || {
+            get(seal_keys::public)
+        }),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
     ]
 };

@@ -282,6 +282,9 @@ pub(super) struct RecordingView {
     found_at: String,
     sealed_at: Option<String>,
     sidecars: usize,
+    /// There if this host cannot open it; only where one recording is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_to: Option<SealedToView>,
     original: Option<OriginalView>,
     copies: Vec<CopyView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -300,6 +303,12 @@ struct MediaView {
     width: Option<u32>,
     height: Option<u32>,
     damage: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct SealedToView {
+    id: String,
+    name: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -350,6 +359,9 @@ impl RecordingView {
             found_at: time(recording.found_at),
             sealed_at: recording.sealed_at.map(time),
             sidecars: detail.sidecars,
+            sealed_to: detail
+                .sealed_to
+                .map(|to| SealedToView { id: to.id.to_string(), name: to.name }),
             original: recording.original.map(|evidence| OriginalView {
                 overwrite: evidence.overwrite.as_str(),
                 file_system: evidence.file_system,

@@ -110,7 +110,9 @@ impl SealPrivateKey {
         // Reserved at once: a string that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(TEXT_BYTES_MAX));
         let (algorithm, id) = (self.public.algorithm().as_str(), self.public.id());
-        text.push_str(&format!("{TITLE}{VERSION}\nalgorithm {algorithm}\nkey-id {id}\nprotection "));
+        text.push_str(&format!(
+            "{TITLE}{VERSION}\nalgorithm {algorithm}\nkey-id {id}\nprotection "
+        ));
         match passphrase {
             None => {
                 text.push_str("none\nprivate ");
@@ -119,7 +121,8 @@ impl SealPrivateKey {
             Some(passphrase) => {
                 check_length(passphrase)?;
                 let mut salt = [0; SALT_BYTES];
-                aws_lc_rs::rand::fill(&mut salt).expect("the random generator of this machine works");
+                aws_lc_rs::rand::fill(&mut salt)
+                    .expect("the random generator of this machine works");
                 let Cost { memory_kib, passes, lanes } = cost;
                 let digits = hex::encode(&salt);
                 text.push_str(&format!("argon2id {memory_kib} {passes} {lanes} {}\n", *digits));
@@ -181,13 +184,17 @@ impl SealPrivateKey {
                     .ok_or(SealKeyError::WrongPassphrase)?
             }
         };
-        let secret: &[u8; SECRET_BYTES] =
-            secret.as_slice().try_into().map_err(|_| private_line)?;
+        let secret: &[u8; SECRET_BYTES] = secret.as_slice().try_into().map_err(|_| private_line)?;
         let key = Self::from_secret(algorithm, Secret::from_bytes(secret))?;
         if key.public.id() != id {
             return Err(SealKeyError::WrongCheck { wanted: WANTED });
         }
         Ok(key)
+    }
+
+    #[cfg(test)]
+    pub(super) fn expose_secret(&self) -> &[u8; SECRET_BYTES] {
+        self.secret.expose_bytes()
     }
 }
 
