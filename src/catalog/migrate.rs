@@ -55,10 +55,8 @@ fn known_version() -> u32 {
 }
 
 /// Every schema change since the first release, oldest first. Append; never edit.
-const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/001_start.sql"),
-    include_str!("migrations/002_seal_keys.sql"),
-];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/001_start.sql"), include_str!("migrations/002_seal_keys.sql")];
 
 /// "RSEA", so that `file` and we can tell a catalog from any other SQLite database.
 const APPLICATION_ID: i64 = 0x5253_4541;

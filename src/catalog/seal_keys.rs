@@ -38,9 +38,9 @@ impl ReadTx<'_> {
         let damaged = CatalogError::DamagedKey { recording };
         Ok(match row {
             None => None,
-            Some((0, bytes)) => Some(StoredDataKey::Sealed(
-                SealedDataKey::from_bytes(&bytes).map_err(|_| damaged)?,
-            )),
+            Some((0, bytes)) => {
+                Some(StoredDataKey::Sealed(SealedDataKey::from_bytes(&bytes).map_err(|_| damaged)?))
+            }
             Some((_, bytes)) => {
                 Some(StoredDataKey::Wrapped(WrappedKey::from_bytes(&bytes).map_err(|_| damaged)?))
             }

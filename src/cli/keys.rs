@@ -7,14 +7,18 @@ use crate::domain::RecordingId;
 use super::args::Global;
 use super::args::keys::Keys;
 use super::failure::Failure;
-use super::online;
+use super::{online, seal_keys};
 
 /// `recseal keys`
 pub(super) fn run(global: &Global, verb: &Keys) -> Result<(), Failure> {
-    let remote = super::remote(global)?;
-    let (text, out) = match verb {
-        Keys::Export { id, out } => (online::key_text(&remote, RecordingId(*id))?, out),
-        Keys::Public { out } => (remote.text(Method::GET, "/api/v1/keys/public", None)?, out),
-    };
-    online::save(global, out, text.as_bytes())
+    let save = |text: &str, out| online::save(global, out, text.as_bytes());
+    match verb {
+        Keys::Export { id, out } => {
+            save(&online::key_text(&super::remote(global)?, RecordingId(*id))?, out)
+        }
+        Keys::Public { out } => {
+            save(&super::remote(global)?.text(Method::GET, "/api/v1/keys/public", None)?, out)
+        }
+        Keys::SealKeys { what } => seal_keys::run(global, what),
+    }
 }

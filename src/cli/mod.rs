@@ -13,6 +13,7 @@ mod offline;
 mod online;
 mod output;
 mod remote;
+mod seal_keys;
 mod setup;
 
 use std::path::PathBuf;
@@ -127,6 +128,16 @@ mod tests {
             "verify f.sealed --key k",
             "keys export ID -o k",
             "keys public -o k",
+            "open f.sealed --key k --seal-key p --passphrase-file w -o o",
+            "verify f.sealed --key k --seal-key p",
+            "keys seal-keys generate -o p --algorithm x-wing --passphrase-file w",
+            "keys seal-keys generate -o p --unprotected",
+            "keys seal-keys add archive p.pub --announced-by s",
+            "keys seal-keys list",
+            "keys seal-keys public archive -o p.pub",
+            "keys seal-keys rotate archive q.pub",
+            "keys seal-keys disable archive --yes",
+            "keys seal-keys enable archive",
             "certs show",
             "certs show --pem",
             "tokens create t --role ops --expires 90d",
@@ -165,6 +176,8 @@ mod tests {
             "open ID",
             "recordings --state-is sealed",
             "recordings show x",
+            "keys seal-keys generate -o p --algorithm rot13",
+            "open f.sealed -o o --passphrase-file w",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

@@ -101,9 +101,10 @@ impl Engine {
     ) -> Result<(DataKey, SealedDataKey), FlowError> {
         let name = match store_says {
             Some(name) => name.to_owned(),
-            None => self.keys.seal_key_name(recording_to).ok_or(KeyError::from(
-                SealKeyError::UnknownName,
-            ))?,
+            None => self
+                .keys
+                .seal_key_name(recording_to)
+                .ok_or(KeyError::from(SealKeyError::UnknownName))?,
         };
         Ok(self.keys.new_sealed_data_key(&name, recording.0)?)
     }
@@ -137,7 +138,10 @@ impl Engine {
     /// # Errors
     ///
     /// [`FlowError::Catalog`].
-    pub fn seal_keys(&self, _grant: &Grant<access::ViewKeys>) -> Result<Vec<SealKeyUse>, FlowError> {
+    pub fn seal_keys(
+        &self,
+        _grant: &Grant<access::ViewKeys>,
+    ) -> Result<Vec<SealKeyUse>, FlowError> {
         let counts = self.catalog.read(|tx| tx.keys_by_seal_key())?;
         let count = |id| counts.iter().find(|(known, _)| *known == id).map_or(0, |(_, n)| *n);
         let uses = self.keys.seal_keys().into_iter().map(|info| SealKeyUse {

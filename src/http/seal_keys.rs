@@ -99,9 +99,7 @@ pub(super) async fn add(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let public = new.read()?;
     let (name, id) = (new.name.clone(), public.id());
-    services
-        .run(move |engine, now| engine.add_seal_key(&grant, &new.name, &public, now))
-        .await?;
+    services.run(move |engine, now| engine.add_seal_key(&grant, &new.name, &public, now)).await?;
     services.bell.ring();
     Ok((StatusCode::CREATED, Json(json!({ "name": name, "id": id.to_string() }))))
 }
