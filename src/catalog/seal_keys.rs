@@ -22,6 +22,7 @@ use crate::clock::Timestamp;
 use crate::domain::RecordingId;
 use crate::domain::SealedCopy;
 use crate::domain::SidecarId;
+use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
 
 impl ReadTx<'_> {
@@ -136,6 +137,12 @@ impl CatalogTx<'_> {
         Ok(self.conn.prepare_cached(DELETE_SIDECAR_KEY)?.execute([sidecar])? == 1)
     }
 
+    /// Makes everything of `store` that waits to be sealed due now.
+    pub fn hasten_sealing(&self, store: StoreId, now: Timestamp) -> Result<(), CatalogError> {
+        self.conn.prepare_cached(UPDATE_DUE)?.execute(params![store, now])?;
+        Ok(())
+    }
+
     /// Notes SHA-256 of a sealed file that was just proved equal to its original.
     pub fn set_copy_digest(
         &self,
@@ -167,4 +174,6 @@ const INSERT_SIDECAR_KEY: &str = "
     INSERT INTO sidecar_key (sidecar, recording, data_key, seal_key, bytes, created_at)
     VALUES (:sidecar, :recording, :data_key, :seal_key, :bytes, :now)";
 const DELETE_SIDECAR_KEY: &str = "DELETE FROM sidecar_key WHERE sidecar = ?1";
+const UPDATE_DUE: &str = "
+    UPDATE recording SET due_at = ?2 WHERE store = ?1 AND state = 'settled' AND due_at > ?2";
 const UPDATE_DIGEST: &str = "UPDATE sealed_copy SET sha256 = ?3 WHERE vault = ?1 AND path = ?2";

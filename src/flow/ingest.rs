@@ -124,6 +124,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         sum.taken += due.len();
+        let due = self.put_off_without_seal_key(due, now)?;
         let looked = parallel::map(self.workers, due, |recording| {
             let outcome = self.make_ready(&recording, now);
             (recording, outcome)
@@ -149,9 +150,6 @@ impl Engine {
     fn make_ready(&self, recording: &Recording, now: Timestamp) -> Result<LookedInto, Setback> {
         let slot = self.slot_of(recording.store).ok_or(Setback::Later(SLOW))?;
         let opened = slot.open().map_err(|_| Setback::Later(SLOW))?;
-        if !self.can_make_key(recording) {
-            return Err(Setback::Later(SLOW));
-        }
         self.clear_abandoned(recording, &opened).map_err(|_| Setback::Later(SLOW))?;
         let original = looks::open_original(&opened, &recording.path, &recording.fingerprint);
         let unreadable = |error: std::io::Error| {

@@ -9,6 +9,8 @@
 //! sealed file still has the digest it had when it was proved equal, and a sidecar that comes
 //! later gets a key of its own. Playing and verifying are refused, with the way to open it.
 
+use std::time::Duration;
+
 use keymanager::{
     DataKey, KeyError, SealKeyError, SealKeyId, SealKeyInfo, SealPublicKey, SealedDataKey,
     SealedKeyFile, StoredDataKey,
@@ -21,6 +23,7 @@ use crate::compliance::audit::{Activity, AuditEntry};
 use crate::domain::{Recording, RecordingId, SealedCopy};
 use crate::flow::desk::actor;
 use crate::flow::status::Warning;
+use crate::flow::stores::StoreSlot;
 use crate::flow::{Engine, FlowError};
 use crate::seal::{self, ReadAt, SealError, VerifiedSeal};
 
@@ -43,11 +46,33 @@ pub struct SealedTo {
 }
 
 impl Engine {
-    /// False if the store seals to a key that is not there or disabled: its files wait then.
-    pub(super) fn can_make_key(&self, recording: &Recording) -> bool {
-        let slot = self.slot_of(recording.store);
-        let seal_to = slot.and_then(|slot| slot.spec().seal_to.as_deref());
-        seal_to.is_none_or(|name| self.keys.check_seal_key(name).is_ok())
+    /// Puts off, in one transaction, what cannot be sealed because its store seals to a key that
+    /// is not there or disabled; returns the others.
+    pub(super) fn put_off_without_seal_key(
+        &self,
+        due: Vec<Recording>,
+        now: Timestamp,
+    ) -> Result<Vec<Recording>, FlowError> {
+        let can_seal = |recording: &Recording| {
+            let slot = self.slot_of(recording.store);
+            let seal_to = slot.and_then(|slot| slot.spec().seal_to.as_deref());
+            seal_to.is_none_or(|name| self.keys.check_seal_key(name).is_ok())
+        };
+        let (can, cannot): (Vec<_>, Vec<_>) = due.into_iter().partition(can_seal);
+        if !cannot.is_empty() {
+            let again = now.plus(LOOK_AGAIN);
+            self.catalog.write(|tx| {
+                cannot.iter().try_for_each(|one| tx.postpone(one.id, again).map(drop))
+            })?;
+        }
+        Ok(can)
+    }
+
+    /// The seal key of these stores can be used now: nothing has to wait any longer.
+    fn hasten(&self, name: &str, now: Timestamp) -> Result<(), FlowError> {
+        let seals_to = |slot: &&StoreSlot| slot.spec().seal_to.as_deref() == Some(name);
+        let stores: Vec<_> = self.stores.iter().filter(seals_to).filter_map(|s| s.id()).collect();
+        Ok(self.catalog.write(|tx| stores.iter().try_for_each(|id| tx.hasten_sealing(*id, now)))?)
     }
 
     /// The key of one attempt, in memory and as its row: sealed if the store says so.
@@ -164,6 +189,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), FlowError> {
         self.keys.add_seal_key(name, public, now.as_millis())?;
+        self.hasten(name, now)?;
         self.note_seal_key(grant.principal(), "added", public.id(), now)
     }
 
@@ -200,6 +226,9 @@ impl Engine {
         let known = self.keys.seal_keys().into_iter().find(|info| info.name == name);
         let newest = known.and_then(|info| Some(info.versions.last()?.id));
         let Some(id) = newest else { return Ok(()) };
+        if !disabled {
+            self.hasten(name, now)?;
+        }
         let what = if disabled { "disabled" } else { "enabled" };
         self.note_seal_key(grant.principal(), what, id, now)
     }
@@ -250,3 +279,6 @@ impl Engine {
         Ok(())
     }
 }
+
+/// When something that waits for a seal key is looked at again, unless the key comes first.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);

@@ -257,10 +257,12 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::io;
 
+    use keymanager::{SealKeyError, SealKeyId};
     use uuid::Uuid;
 
     use crate::catalog::CatalogError;
     use crate::domain::RecordingId;
+    use crate::flow::SealedTo;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -272,6 +274,7 @@ mod tests {
     fn inside_errors_have_stable_outsides() {
         let id = RecordingId(Uuid::nil());
         let source = || io::Error::other("device is gone");
+        let seal_key = SealKeyId::from_bytes(&[7; 8]).unwrap();
         let cases = [
             (FlowError::NotFound(id), 404, "not-found"),
             (FlowError::NoSuchStore, 404, "no-such-store"),
@@ -286,6 +289,12 @@ mod tests {
                 "damaged",
             ),
             (FlowError::Keys(KeyError::NoStore), 503, "keys-refused"),
+            (
+                FlowError::SealedToPublicKey { id, to: SealedTo { id: seal_key, name: None } },
+                409,
+                "sealed-to-public-key",
+            ),
+            (FlowError::Keys(SealKeyError::UnknownName.into()), 404, "no-such-seal-key"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
         ];

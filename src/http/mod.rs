@@ -275,6 +275,12 @@ mod tests {
             ("POST /api/v1/tokens", ". . x . . ."),
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
+            ("GET /api/v1/seal-keys", ". . x . x ."),
+            ("POST /api/v1/seal-keys", ". . x . . ."),
+            ("POST /api/v1/seal-keys/rotate", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/disable", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/enable", ". . x . . ."),
+            ("GET /api/v1/seal-keys/{name}/public", ". . x . x ."),
             ("GET /api/v1/certificate", "x x x x x x"),
         ];
         let found: Vec<(String, String)> = ROUTES

@@ -146,6 +146,7 @@ async fn set_disabled(
     services
         .run(move |engine, now| engine.set_seal_key_disabled(&grant, &name, disabled, now))
         .await?;
+    services.bell.ring();
     Ok(Json(answer))
 }
 

@@ -329,5 +329,6 @@ fn disabled(recorder: &mut Recorder) {
     recorder.expect_stored("four.wav");
     assert!(recorder.sealed("three.wav").exists(), "sealed to a disabled key");
     recorder.daemon.json(&["keys", "seal-keys", "enable", "archive"]);
+    recorder.expect_stored("three.wav");
     assert_eq!(recorder.refusal(&["keys", "seal-keys", "enable", "nobody"]).0, Some(6));
 }
