@@ -15,6 +15,7 @@ use keymanager::{
     DataKey, KeyError, SealKeyError, SealKeyId, SealKeyInfo, SealPublicKey, SealedDataKey,
     SealedKeyFile, StoredDataKey,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::access::{self, Grant, Principal};
@@ -37,7 +38,7 @@ pub struct SealKeyUse {
 }
 
 /// What a recording is sealed to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SealedTo {
     /// Which version.
     pub id: SealKeyId,

@@ -68,7 +68,9 @@ impl Engine {
         // An earlier attempt: whole or not, it was not proved.
         let earlier = copies.iter().filter(|copy| copy.sidecar == Some(sidecar.id));
         self.clear_copies(id, earlier, opened)?;
-        self.catalog.write(|tx| tx.destroy_sidecar_key(sidecar.id))?;
+        if let Some(StoredDataKey::Sealed(_)) = &stored {
+            self.catalog.write(|tx| tx.destroy_sidecar_key(sidecar.id))?;
+        }
         let file = match looks::open_original(opened, &sidecar.path, &sidecar.fingerprint) {
             Ok(Original::Same(file)) => file,
             Ok(Original::Changed(sighting)) => {
@@ -85,18 +87,8 @@ impl Engine {
         self.report_secrets(&file, sidecar);
         let Some(stored) = stored else { return self.put_off(sidecar, now) };
         let (key, own) = self.sidecar_key(sidecar, &stored)?;
-        let (vault_name, path) =
-            self.copy_place(Some(opened), sidecar.id.0, &sidecar.path, SealedKind::Sidecar)?;
-        let plain_bytes = sidecar.fingerprint.size_bytes;
-        let copy = SealedCopy {
-            vault: vault_name,
-            path,
-            kind: SealedKind::Sidecar,
-            sidecar: Some(sidecar.id),
-            sealed_bytes: seal::sealed_len(plain_bytes),
-            plain_bytes,
-        };
-        let Some(vault) = vault_of(&self.vault, Some(opened), vault_name) else {
+        let copy = self.sidecar_copy(opened, sidecar)?;
+        let Some(vault) = vault_of(&self.vault, Some(opened), copy.vault) else {
             return self.put_off(sidecar, now);
         };
         self.catalog.write(|tx| {
@@ -127,6 +119,20 @@ impl Engine {
         })?;
         crash_point("sidecar.sealed_recorded");
         self.remove_sidecar(opened, sidecar, proved.proof, now)
+    }
+
+    fn sidecar_copy(&self, opened: &Opened, sidecar: &Sidecar) -> Result<SealedCopy, FlowError> {
+        let (vault, path) =
+            self.copy_place(Some(opened), sidecar.id.0, &sidecar.path, SealedKind::Sidecar)?;
+        let plain_bytes = sidecar.fingerprint.size_bytes;
+        Ok(SealedCopy {
+            vault,
+            path,
+            kind: SealedKind::Sidecar,
+            sidecar: Some(sidecar.id),
+            sealed_bytes: seal::sealed_len(plain_bytes),
+            plain_bytes,
+        })
     }
 
     /// The key that seals a sidecar: that of its recording, or where nobody here has that any more,

@@ -94,7 +94,7 @@ fn x_wing_agrees_with_another_implementation() {
     let enc_x = ephemeral.compute_public_key().unwrap();
     let peer = agreement::UnparsedPublicKey::new(&agreement::X25519, public_x);
     let shared_x = agreement::agree(&ephemeral, peer, (), |shared| Ok(shared.to_vec())).unwrap();
-    let label = br"\.//^\";
+    let label = b"\\.//^\\";
     let parts = [shared_m.as_ref(), &shared_x, enc_x.as_ref(), public_x, label].concat();
     let shared = digest::digest(&digest::SHA3_256, &parts);
     let enc = [enc_m.as_ref(), enc_x.as_ref()].concat();
