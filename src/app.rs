@@ -305,8 +305,8 @@ fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
         ..StoreSettings::default()
     };
     let profile = Profile::named(&store.profile)?;
-    let overwrite = store.overwrite;
-    Ok(StoreSpec { path: store.path.clone(), profile, layout, settings, overwrite })
+    let (overwrite, seal_to) = (store.overwrite, store.seal_to.clone());
+    Ok(StoreSpec { path: store.path.clone(), profile, layout, settings, overwrite, seal_to })
 }
 
 /// Opens the doors, starts the tasks, says so, and waits for the end.

@@ -33,6 +33,7 @@ mod meta;
 mod migrate;
 mod recordings;
 mod scrub;
+mod seal_keys;
 mod sidecars;
 mod stores;
 mod tokens;

@@ -81,6 +81,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         recseal open 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.wav\n  \
         recseal open copy.sealed --key call.key -o call.wav\n  \
+        recseal open copy.sealed --key call.key --seal-key archive.private -o call.wav\n  \
         recseal open ID -o - | ffplay -")]
     Open(Open),
     /// Prove that sealed media can be opened, every byte of it
@@ -227,7 +228,20 @@ pub struct Open {
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
     #[command(flatten)]
+    pub seal_key: PrivateSealKey,
+    #[command(flatten)]
     pub out: Out,
+}
+
+/// What opens a recording that its server sealed to a public key.
+#[derive(Args, Debug, Default)]
+pub struct PrivateSealKey {
+    /// The private seal key, for a sealed file whose recorder cannot open it itself
+    #[arg(long, value_name = "PRIVATE")]
+    pub seal_key: Option<PathBuf>,
+    /// Its passphrase is the first line of this file, - is standard input [default: asked for]
+    #[arg(long, value_name = "FILE", visible_alias = "password-file", requires = "seal_key")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -250,6 +264,8 @@ pub struct Verify {
     /// The exported key of a sealed file: nothing else is needed then
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub seal_key: PrivateSealKey,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,7 @@ mod offline;
 mod online;
 mod output;
 mod remote;
+mod seal_keys;
 mod secrets;
 mod setup;
 mod slots;
@@ -144,6 +145,16 @@ mod tests {
             "keys unlock --passphrase-file -",
             "keys unlock --share-file a --share-file b",
             "keys unlock --retry",
+            "open f.sealed --key k --seal-key p --passphrase-file w -o o",
+            "verify f.sealed --key k --seal-key p",
+            "keys seal-keys generate -o p --algorithm x-wing --passphrase-file w",
+            "keys seal-keys generate -o p --unprotected",
+            "keys seal-keys add archive p.pub --announced-by s",
+            "keys seal-keys list",
+            "keys seal-keys public archive -o p.pub",
+            "keys seal-keys rotate archive q.pub",
+            "keys seal-keys disable archive --yes",
+            "keys seal-keys enable archive",
             "certs show",
             "certs show --pem",
             "certs ca create",
@@ -199,6 +210,8 @@ mod tests {
             "keys unlock --retry --passphrase-file p",
             "recordings --state-is sealed",
             "recordings show x",
+            "keys seal-keys generate -o p --algorithm rot13",
+            "open f.sealed -o o --passphrase-file w",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

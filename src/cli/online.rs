@@ -14,6 +14,7 @@ use super::failure::{Failure, exit};
 use super::offline::{self, KeySource};
 use super::output::{self, Sink};
 use super::remote::{Remote, segment, target};
+use super::seal_keys::PrivateKey;
 
 /// `recseal status`
 pub(super) fn status(global: &Global) -> Result<(), Failure> {
@@ -173,7 +174,9 @@ pub(super) fn open(global: &Global, verb: &Open) -> Result<(), Failure> {
     if to_stdout && global.json {
         return Err(Failure::usage("--json and -o - both want stdout", "leave one of them out"));
     }
-    let plain_bytes = match target_of(&verb.what, verb.key.is_some()) {
+    let private = PrivateKey::named(&verb.seal_key);
+    let has_key = verb.key.is_some() || private.is_some();
+    let plain_bytes = match target_of(&verb.what, has_key) {
         Target::Recording(id) => {
             let remote = super::remote(global)?;
             // The head is asked for by the download itself, so a refusal makes no file.
@@ -193,7 +196,8 @@ pub(super) fn open(global: &Global, verb: &Open) -> Result<(), Failure> {
         }
         Target::SealedFile => {
             let ask = |id| key_text(&super::remote(global)?, id);
-            offline::open(&verb.what, &key_source(&verb.key, &ask), &verb.out, global.json)?
+            let key = key_source(&verb.key, &ask);
+            offline::open(&verb.what, &key, private.as_ref(), &verb.out, global.json)?
         }
     };
     if to_stdout {
@@ -205,7 +209,8 @@ pub(super) fn open(global: &Global, verb: &Open) -> Result<(), Failure> {
 
 /// `recseal verify`
 pub(super) fn verify(global: &Global, verb: &Verify) -> Result<(), Failure> {
-    let answer = match target_of(&verb.what, verb.key.is_some()) {
+    let private = PrivateKey::named(&verb.seal_key);
+    let answer = match target_of(&verb.what, verb.key.is_some() || private.is_some()) {
         Target::Recording(id) => {
             let path = format!("/api/v1/recordings/{id}/verify");
             let bar = output::bar(0, global.json);
@@ -219,7 +224,8 @@ pub(super) fn verify(global: &Global, verb: &Verify) -> Result<(), Failure> {
         }
         Target::SealedFile => {
             let ask = |id| key_text(&super::remote(global)?, id);
-            offline::verify(&verb.what, &key_source(&verb.key, &ask), global.json)?
+            let key = key_source(&verb.key, &ask);
+            offline::verify(&verb.what, &key, private.as_ref(), global.json)?
         }
     };
     let files = answer["files"].as_u64().unwrap_or(0);

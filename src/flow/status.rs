@@ -265,6 +265,7 @@ impl Engine {
                     .to_owned(),
             });
         }
+        warnings.extend(self.seal_key_warnings());
         let left = self.certificate().not_after.since(now);
         if left < CERTIFICATE_SHORT {
             warnings.push(Warning {

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use keymanager::KeyError;
 use serde::Serialize;
 
 use crate::access::Refused;
@@ -144,6 +145,10 @@ impl From<FlowError> for ApiError {
                 (StatusCode::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
             }
             FlowError::NotOpen { state, .. } => not_open(*state),
+            FlowError::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
+            FlowError::Keys(KeyError::SealKey(refusal)) => {
+                return super::seal_keys::refusal(refusal);
+            }
             FlowError::Invalid { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
             }
@@ -265,11 +270,12 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::io;
 
-    use keymanager::KeyError;
+    use keymanager::{SealKeyError, SealKeyId};
     use uuid::Uuid;
 
     use crate::catalog::CatalogError;
     use crate::domain::RecordingId;
+    use crate::flow::SealedTo;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -281,6 +287,7 @@ mod tests {
     fn inside_errors_have_stable_outsides() {
         let id = RecordingId(Uuid::nil());
         let source = || io::Error::other("device is gone");
+        let seal_key = SealKeyId::from_bytes(&[7; 8]).unwrap();
         let cases = [
             (FlowError::NotFound(id), 404, "not-found"),
             (FlowError::NoSuchStore, 404, "no-such-store"),
@@ -295,6 +302,12 @@ mod tests {
                 "damaged",
             ),
             (FlowError::Keys(KeyError::NoStore), 503, "keys-refused"),
+            (
+                FlowError::SealedToPublicKey { id, to: SealedTo { id: seal_key, name: None } },
+                409,
+                "sealed-to-public-key",
+            ),
+            (FlowError::Keys(SealKeyError::UnknownName.into()), 404, "no-such-seal-key"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
         ];

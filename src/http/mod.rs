@@ -29,6 +29,7 @@ mod media;
 mod progress;
 mod range;
 mod recordings;
+mod seal_keys;
 mod slots;
 mod system;
 pub mod view;
@@ -209,6 +210,20 @@ pub const ROUTES: &[Route] = {
             post(slots::rotate_root)
         }),
         route("POST", "/api/v1/keys/unlock", Some(P::KeyManage), Quick, || post(slots::unlock)),
+        route("GET", "/api/v1/seal-keys", Some(P::KeyView), Quick, || get(seal_keys::list)),
+        route("POST", "/api/v1/seal-keys", Some(P::KeyManage), Quick, || post(seal_keys::add)),
+        route("POST", "/api/v1/seal-keys/rotate", Some(P::KeyManage), Quick, || {
+            post(seal_keys::rotate)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/disable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::disable)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/enable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::enable)
+        }),
+        route("GET", "/api/v1/seal-keys/{name}/public", Some(P::KeyView), Quick, || {
+            get(seal_keys::public)
+        }),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
         route("GET", "/api/v1/ca", Some(P::KeyView), Quick, || get(authority::show)),
         route("POST", "/api/v1/ca", Some(P::CertificateManage), Quick, || post(authority::create)),
@@ -329,6 +344,12 @@ mod tests {
             ("POST /api/v1/keys/slots/{id}/test", ". . x . . ."),
             ("POST /api/v1/keys/rotate-root", ". . x . . ."),
             ("POST /api/v1/keys/unlock", ". . x . . ."),
+            ("GET /api/v1/seal-keys", ". . x . x ."),
+            ("POST /api/v1/seal-keys", ". . x . . ."),
+            ("POST /api/v1/seal-keys/rotate", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/disable", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/enable", ". . x . . ."),
+            ("GET /api/v1/seal-keys/{name}/public", ". . x . x ."),
             ("GET /api/v1/certificate", "x x x x x x"),
             ("GET /api/v1/ca", ". . x . x ."),
             ("POST /api/v1/ca", ". . x . . ."),

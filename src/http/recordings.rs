@@ -6,14 +6,14 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::{ExportKey, Grant, ListRecordings, ManageRecordings, VerifyMedia};
-use crate::flow::RecordingFilter;
+use crate::flow::{RecordingFilter, Verified};
 
 use super::extract::{Id, Params};
 use super::media::stream_permit;
-use super::view::{self, Page, RecordingView, VerifiedView};
+use super::view::{self, Page, RecordingView};
 use super::{ApiError, Services, progress};
 
 #[derive(Deserialize)]
@@ -62,6 +62,26 @@ pub(super) async fn show(
     let sees_names = grant.principal().sees_names();
     let detail = services.run(move |engine, _| engine.recording(&grant, id)).await?;
     Ok(Json(RecordingView::new(detail, sees_names)))
+}
+
+/// The answer to a verification.
+#[derive(Serialize)]
+pub(super) struct VerifiedView {
+    recording: String,
+    verified: bool,
+    files: u64,
+    plain_bytes: u64,
+}
+
+impl From<Verified> for VerifiedView {
+    fn from(verified: Verified) -> Self {
+        Self {
+            recording: verified.recording.to_string(),
+            verified: true,
+            files: verified.files,
+            plain_bytes: verified.plain_bytes,
+        }
+    }
 }
 
 /// `POST /api/v1/recordings/{id}/verify`, with lines of progress for those who accept them.

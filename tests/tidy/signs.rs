@@ -22,7 +22,8 @@ const EXPOSING: &[(&str, &[&str])] = &[
 ];
 
 /// Calls from which there is no way back, and the module that may make them, in one place.
-pub(crate) const GUARDED: &[(&str, &str)] = &[("destroy_key", "flow")];
+pub(crate) const GUARDED: &[(&str, &str)] =
+    &[("destroy_key", "flow"), ("destroy_sidecar_key", "flow")];
 
 /// `unsafe` lives in one file, each call with its reason.
 pub(crate) fn unsafe_only_in_sys(source: &Source) -> Vec<String> {
