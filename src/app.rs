@@ -25,7 +25,7 @@ use crate::daemon::Daemon;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::flow::{Engine, FlowError, KeyPolicy, Layout, Parts, StoreSpec};
 use crate::http;
 use crate::http::listen::{self, ListenError, UnixDoor};
 use crate::http::{Addresses, Services};
@@ -153,7 +153,11 @@ pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
-    })?)
+    })?
+    .with_key_policy(KeyPolicy {
+        rotate_every: config.keys.rotate_every,
+        destroy_wait: config.keys.destroy_wait,
+    }))
 }
 
 fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bool), AppError> {
@@ -307,7 +311,7 @@ const DOOR_THREADS: usize = 2;
 /// Blocking jobs of the doors at the same time.
 const DOOR_JOBS: usize = 16;
 /// One place for each task.
-const TASKS: usize = 3;
+const TASKS: usize = 4;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

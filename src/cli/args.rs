@@ -1,6 +1,7 @@
 //! The command line as people type it. `--help`, completions and man pages come from here.
 
 pub mod certs;
+pub mod keks;
 pub mod keys;
 
 use std::net::SocketAddr;
@@ -86,10 +87,12 @@ pub enum Command {
         recseal verify 0192f0c8-7a3b-7c4d-8e5f-123456789abc\n  \
         recseal verify copy.sealed --key call.key")]
     Verify(Verify),
-    /// Take out keys: of one recording for offline opening, or the public signing keys
+    /// Lead the lives of keys: rotate, destroy, take out that of one recording
     #[command(after_help = "Examples:\n  \
         recseal keys export 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.key\n  \
-        recseal keys public -o signing.pub")]
+        recseal keys public -o signing.pub\n  \
+        recseal keys list\n  \
+        recseal keys rotate --wait")]
     Keys {
         #[command(subcommand)]
         what: keys::Keys,

@@ -11,10 +11,11 @@ use super::online;
 
 /// `recseal keys`
 pub(super) fn run(global: &Global, verb: &Keys) -> Result<(), Failure> {
-    let remote = super::remote(global)?;
+    let remote = || super::remote(global);
     let (text, out) = match verb {
-        Keys::Export { id, out } => (online::key_text(&remote, RecordingId(*id))?, out),
-        Keys::Public { out } => (remote.text(Method::GET, "/api/v1/keys/public", None)?, out),
+        Keys::Versions(verb) => return super::keks::run(global, verb),
+        Keys::Export { id, out } => (online::key_text(&remote()?, RecordingId(*id))?, out),
+        Keys::Public { out } => (remote()?.text(Method::GET, "/api/v1/keys/public", None)?, out),
     };
     online::save(global, out, text.as_bytes())
 }

@@ -8,6 +8,7 @@ mod audit;
 mod certs;
 mod doctor;
 pub mod failure;
+mod keks;
 mod keys;
 mod offline;
 mod online;
@@ -127,6 +128,19 @@ mod tests {
             "verify f.sealed --key k",
             "keys export ID -o k",
             "keys public -o k",
+            "keys list",
+            "keys show 2",
+            "keys usage",
+            "keys rotate --compromised --wait",
+            "keys rewrap --wait",
+            "keys disable 2",
+            "keys enable 2",
+            "keys destroy 2",
+            "keys destroy 2 --at 2027-01-31 --reason r",
+            "keys destroy 2 --now --yes",
+            "keys restore 2",
+            "keys certificate 2 -o f",
+            "keys certificate --verify f --public-key k",
             "certs show",
             "certs show --pem",
             "tokens create t --role ops --expires 90d",
@@ -165,6 +179,11 @@ mod tests {
             "open ID",
             "recordings --state-is sealed",
             "recordings show x",
+            "keys destroy",
+            "keys destroy 2 --now --at 2027-01-31",
+            "keys certificate",
+            "keys certificate 2",
+            "keys certificate --verify f",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

@@ -43,6 +43,17 @@ pub struct Config {
     pub batch: usize,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// The lives of keys.
+    pub keys: KeysConfig,
+}
+
+/// How keys live, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysConfig {
+    /// Age at which the active key version is replaced; `None` leaves it to people.
+    pub rotate_every: Option<Duration>,
+    /// Time between asking for the destruction of a key version and the destruction.
+    pub destroy_wait: Duration,
 }
 
 /// One watched tree, checked.
@@ -293,6 +304,9 @@ mod tests {
             [vault]
             path = "/v"
             reserve = "3GiB"
+            [keys]
+            rotate_every = "45d"
+            destroy_wait = "8d"
             [ingest]
             workers = 5
             batch = 65
@@ -320,6 +334,8 @@ mod tests {
             ("[[store]]\npath = '/a'\nsettle = '0s'", "store[0].settle: 0s is out of bounds"),
             ("[[store]]\npath = '/a'\nsettle = 'soon'", "line 3: \"soon\" is no length of time"),
             ("[[store]]\npath='/a'\n[[store]]\npath='/a/b'", "same tree as store[0].path"),
+            ("[keys]\nrotate_every = '5m'", "keys.rotate_every: 5m is out of bounds"),
+            ("[keys]\ndestroy_wait = '6d'", "keys.destroy_wait: 6days is out of bounds"),
             ("[listen]\nnames = []", "listen.names: 0 is out of bounds"),
             ("[listen]\nnames = ['a b']", "listen.names: \"a b\" is neither"),
             ("[listen]\nhttps = 'nowhere'", "line 2: "),

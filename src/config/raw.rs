@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intake::profile::{PROFILES, Profile};
 
-use super::{Config, ConfigError, Layout, LogLevel, Overrides, Poll, StoreConfig};
+use super::{Config, ConfigError, KeysConfig, Layout, LogLevel, Overrides, Poll, StoreConfig};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +21,7 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    keys: RawKeys,
     store: Vec<RawStore>,
 }
 
@@ -45,6 +46,14 @@ struct RawIngest {
     workers: usize,
     batch: usize,
     reconcile_every: Span,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawKeys {
+    /// Zero: never by itself.
+    rotate_every: Span,
+    destroy_wait: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -93,6 +102,25 @@ impl Default for RawIngest {
     }
 }
 
+impl Default for RawKeys {
+    fn default() -> Self {
+        let days = |count: u64| Span(Duration::from_secs(count * DAY_SECS));
+        Self { rotate_every: days(90), destroy_wait: days(30) }
+    }
+}
+
+impl RawKeys {
+    fn validate(&self) -> Result<KeysConfig, ConfigError> {
+        let (every, wait) = (self.rotate_every.0, self.destroy_wait.0);
+        if !every.is_zero() {
+            span_within("keys.rotate_every", every, 3_600, 3_650 * DAY_SECS)?;
+        }
+        span_within("keys.destroy_wait", wait, 7 * DAY_SECS, 3_650 * DAY_SECS)?;
+        let rotate_every = (!every.is_zero()).then_some(every);
+        Ok(KeysConfig { rotate_every, destroy_wait: wait })
+    }
+}
+
 fn generic() -> String {
     PROFILES[0].name.to_owned()
 }
@@ -132,6 +160,11 @@ impl<'de> Deserialize<'de> for Span {
 
 impl Serialize for Span {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let secs = self.0.as_secs();
+        if secs > DAY_SECS && secs.is_multiple_of(DAY_SECS) {
+            // Not in months and years, of which nobody knows how many days they have.
+            return to.collect_str(&format_args!("{}d", secs / DAY_SECS));
+        }
         to.collect_str(&humantime::format_duration(self.0))
     }
 }
@@ -172,7 +205,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, store } = self;
+        let Self { state, log, listen, vault, ingest, keys, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -208,6 +241,7 @@ impl RawConfig {
             workers: ingest.workers,
             batch: ingest.batch,
             reconcile_every,
+            keys: keys.validate()?,
         })
     }
 }
@@ -368,6 +402,10 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            keys: RawKeys {
+                rotate_every: Span(config.keys.rotate_every.unwrap_or_default()),
+                destroy_wait: Span(config.keys.destroy_wait),
+            },
             store: store.collect(),
         }
     }
@@ -384,4 +422,5 @@ const UNITS: &[(&str, u64)] = &[
     ("B", 1),
 ];
 
+const DAY_SECS: u64 = 86_400;
 const STORES_MAX: usize = 256;

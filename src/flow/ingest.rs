@@ -192,22 +192,23 @@ impl Engine {
     /// the first sealed byte exists.
     fn record_keys(&self, ready: Vec<Ready>, now: Timestamp) -> Result<Vec<Attempt>, FlowError> {
         let mut attempts = Vec::with_capacity(ready.len());
-        let mut wrapped_keys = Vec::with_capacity(ready.len());
         let mut taken = HashSet::new();
         for ready in ready {
-            let (key, wrapped) = self.keys.new_data_key(ready.recording.id.0);
+            let key = DataKey::generate();
             let copies = self.copies_to_make(&ready, &mut taken)?;
             attempts.push(Attempt { ready, key, copies });
-            wrapped_keys.push(wrapped);
         }
         let recorded = self.catalog.write(|tx| {
             let mut recorded = Vec::with_capacity(attempts.len());
-            for (attempt, wrapped) in attempts.into_iter().zip(&wrapped_keys) {
+            for attempt in attempts {
                 let id = attempt.ready.recording.id;
+                // Under the lock under which key versions are destroyed: wrapped before, the key
+                // could come under one that is gone by now.
+                let wrapped = self.keys.wrap(id.0, &attempt.key);
                 let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingKeyCreated)
                     .on_recording(id);
                 let outcome = tx
-                    .record_key(id, wrapped, now)
+                    .record_key(id, &wrapped, now)
                     .and_then(|()| {
                         attempt.copies.iter().try_for_each(|copy| tx.add_copy(id, copy, now))
                     })

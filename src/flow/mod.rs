@@ -15,6 +15,7 @@ pub mod crash;
 mod desk;
 mod discover;
 mod ingest;
+mod keks;
 mod ledger;
 mod looks;
 mod parallel;
@@ -42,6 +43,9 @@ use crate::vault::{LocalVault, VaultError};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
+pub use keks::{
+    DESTROY_WAIT_LEAST, DestroyWhen, KeyPolicy, KeyVersionDetail, KeysStatus, RewrapStep,
+};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
@@ -85,6 +89,7 @@ pub struct Engine {
     totals: TotalCounters,
     /// The clock jumped: nothing irrevocable may follow its word.
     clock_suspect: AtomicBool,
+    keks: keks::Keks,
 }
 
 impl Engine {
@@ -117,6 +122,7 @@ impl Engine {
             told: Mutex::default(),
             totals: TotalCounters::default(),
             clock_suspect: AtomicBool::new(false),
+            keks: keks::Keks::default(),
         })
     }
 
@@ -249,6 +255,23 @@ pub enum FlowError {
         /// What is wrong with it.
         source: crate::seal::SealError,
     },
+    /// Recordings would be lost with this key version.
+    #[error("key version {version} is needed by {recordings} recordings")]
+    KeyInUse {
+        /// The version.
+        version: u32,
+        /// How many.
+        recordings: u64,
+    },
+    /// The version is not destroyed, so there is nothing to certify.
+    #[error("key version {version} is not destroyed")]
+    NoTombstone {
+        /// The version.
+        version: u32,
+    },
+    /// Nothing irrevocable is done by a clock that jumped.
+    #[error("the clock of this host is not to be trusted now")]
+    ClockSuspect,
     /// The keys could not do it.
     #[error("the keys refused")]
     Keys(#[from] keymanager::KeyError),

@@ -107,6 +107,7 @@ pub(super) struct StatusView {
     warnings: Vec<WarningView>,
     totals: TotalsView,
     listen: Option<ListenView>,
+    keys: super::keks::KeysView,
 }
 
 #[derive(Serialize)]
@@ -193,6 +194,7 @@ impl StatusView {
     ) -> Self {
         let (counts, totals) = (status.recordings, status.totals);
         Self {
+            keys: status.keys.into(),
             version: status.version,
             ready: status.ready,
             sealed_keys: status.sealed_keys,
