@@ -11,20 +11,23 @@
 //! transaction that records it, and a version is destroyed inside the transaction that counted
 //! nothing under it; so each sees the other.
 
+mod report;
+mod rewrap;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use keymanager::{Destruction, KeyState, KeyVersionInfo, Rewrapper, RotationReason, Tombstone};
+use keymanager::{Destruction, KeyState, KeyVersionInfo, RotationReason, Tombstone};
 
 use crate::access::{self, Grant};
-use crate::catalog::MovedKey;
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry, Outcome};
-use crate::domain::RecordingId;
-use crate::flow::crash::crash_point;
 use crate::flow::desk::actor;
-use crate::flow::{Engine, FlowError, Warning, chain, parallel};
+use crate::flow::{Engine, FlowError, chain};
+
+pub use report::KeysStatus;
+pub use rewrap::RewrapStep;
 
 /// How long versions live.
 #[derive(Clone, Copy, Debug)]
@@ -46,47 +49,14 @@ impl Default for KeyPolicy {
 pub(super) struct Keks {
     pub(super) policy: KeyPolicy,
     /// Taken for a whole step: two at a time would do the same batch.
-    job: Mutex<Job>,
+    job: Mutex<rewrap::Job>,
     destruction: Mutex<DestructionTry>,
-}
-
-#[derive(Debug, Default)]
-struct Job {
-    /// The last row looked at in this pass.
-    after: Option<(u32, RecordingId)>,
-    /// Rows of this pass that could not be moved.
-    failed: u64,
-    seen: Progress,
-    /// After a pass with failures, nothing is tried before this moment.
-    not_before: Option<Timestamp>,
-}
-
-/// What people are shown of a running job.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    began: Option<Timestamp>,
-    moved: u64,
-    failed: u64,
-    per_second: u64,
 }
 
 #[derive(Debug, Default)]
 struct DestructionTry {
     not_before: Option<Timestamp>,
     problem: Option<String>,
-}
-
-/// What one step of re-wrapping came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RewrapStep {
-    /// Data keys moved by it.
-    pub moved: u64,
-    /// Data keys still under a version that was left behind.
-    pub pending: u64,
-    /// Of those, found in this pass to be damaged or another recording's.
-    pub failed: u64,
-    /// True if there is nothing left to do now.
-    pub is_done: bool,
 }
 
 /// When a version is to be destroyed.
@@ -111,27 +81,6 @@ pub struct KeyVersionDetail {
     pub recordings: u64,
 }
 
-/// The keys in status and metrics.
-#[derive(Clone, Debug, Default)]
-pub struct KeysStatus {
-    /// Every version, oldest first.
-    pub versions: Vec<KeyVersionInfo>,
-    /// The one that wraps.
-    pub active_version: u32,
-    /// How old it is.
-    pub active_age: Duration,
-    /// When the next one takes over, if by itself.
-    pub next_rotation_at: Option<Timestamp>,
-    /// Data keys still to be wrapped anew.
-    pub rewrap_pending: u64,
-    /// Of the running job, as of its last batch.
-    pub rewrap_per_second: u64,
-    /// Of the running job.
-    pub rewrap_eta_seconds: Option<u64>,
-    /// Of the last pass.
-    pub rewrap_failed: u64,
-}
-
 impl Engine {
     /// The engine with this policy instead of the default one.
     #[must_use]
@@ -148,7 +97,7 @@ impl Engine {
     /// [`FlowError::Keys`], [`FlowError::Catalog`]; the next call goes on from what is recorded.
     pub fn keep_keys(&self, now: Timestamp) -> Result<bool, FlowError> {
         self.rotate_if_due(now)?;
-        let is_put_off = self.job().not_before.is_some_and(|moment| now < moment);
+        let is_put_off = self.rewrap_put_off_until().is_some_and(|moment| now < moment);
         if !is_put_off && !self.rewrap_step(now)?.is_done {
             return Ok(true);
         }
@@ -176,39 +125,6 @@ impl Engine {
             false => RotationReason::Manual,
         };
         self.rotate(reason, &actor(grant.principal()), now)
-    }
-
-    /// Moves one batch of data keys to the active version. When none is left, takes the old forms
-    /// out of the files and records the job. Calls wait for each other.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Catalog`]; call again.
-    pub fn rewrap_step(&self, now: Timestamp) -> Result<RewrapStep, FlowError> {
-        let mut job = self.job();
-        let rewrapper = self.keys.rewrapper();
-        let rows = self.next_rows(&mut job, &rewrapper)?;
-        if rows.is_empty() {
-            return self.finish_rewrap(&mut job, &rewrapper, now);
-        }
-        let (keys, failed) = rewrap(&rewrapper, &rows);
-        let moved = self.catalog.write(|tx| {
-            // A rotation meanwhile: what was made for the version before could outlive it.
-            if self.keys.active_version() != rewrapper.active_version() {
-                return Ok::<_, FlowError>(None);
-            }
-            Ok(Some(tx.move_keys(&keys)?))
-        })?;
-        crash_point("keks.batch_moved");
-        let pending = self.pending(&rewrapper)?;
-        let Some(moved) = moved else {
-            return Ok(RewrapStep { pending, ..RewrapStep::default() });
-        };
-        let last = rows.last().expect("a batch that is not empty has a last row");
-        job.after = Some((last.version, last.recording));
-        job.failed += failed;
-        job.note(moved, now);
-        Ok(RewrapStep { moved, pending, failed: job.failed, is_done: false })
     }
 
     /// Forbids the use of a retired version for now.
@@ -443,59 +359,6 @@ impl Engine {
             .with_numbers(&[("version", version.into())])
     }
 
-    /// The next rows to move, none at the end of a pass.
-    fn next_rows(&self, job: &mut Job, rewrapper: &Rewrapper) -> Result<Vec<Row>, FlowError> {
-        let begin = job.after.map_or(0, |(version, _)| version);
-        for version in rewrapper.left_behind().into_iter().filter(|version| *version >= begin) {
-            let after = job.after.filter(|(at, _)| *at == version).map(|(_, recording)| recording);
-            let rows = self.catalog.read(|tx| tx.keys_under(version, after, BATCH_ROWS))?;
-            if !rows.is_empty() {
-                let row = |(recording, key)| Row { version, recording, key };
-                return Ok(rows.into_iter().map(row).collect());
-            }
-        }
-        Ok(Vec::new())
-    }
-
-    fn finish_rewrap(
-        &self,
-        job: &mut Job,
-        rewrapper: &Rewrapper,
-        now: Timestamp,
-    ) -> Result<RewrapStep, FlowError> {
-        let moved = self.catalog.read(|tx| tx.keys_moved())?;
-        if moved > 0 {
-            // The old forms open with the old version: they leave the files before this is done.
-            self.catalog.scrub()?;
-            crash_point("keks.scrubbed");
-            let entry =
-                AuditEntry::new(now, Actor::DAEMON, Activity::KeysRewrapped).with_numbers(&[
-                    ("version", rewrapper.active_version().into()),
-                    ("data_keys", moved),
-                    ("failed", job.failed),
-                ]);
-            self.catalog.write(|tx| {
-                tx.settle_moved_keys()?;
-                tx.append_audit(&entry).map(drop)
-            })?;
-            tracing::info!(data_keys = moved, failed = job.failed, "data keys were wrapped anew");
-        }
-        let failed = job.failed;
-        *job = Job::default();
-        job.seen.failed = failed;
-        job.not_before = (failed > 0).then(|| now.plus(REWRAP_AGAIN_AFTER));
-        let pending = self.pending(rewrapper)?;
-        // Rows that came in meanwhile are the next pass's.
-        Ok(RewrapStep { moved: 0, pending, failed, is_done: pending <= failed })
-    }
-
-    fn pending(&self, rewrapper: &Rewrapper) -> Result<u64, FlowError> {
-        let versions = rewrapper.left_behind();
-        Ok(self.catalog.read(|tx| {
-            versions.iter().map(|version| tx.count_keys_under(*version)).sum::<Result<u64, _>>()
-        })?)
-    }
-
     fn next_rotation(&self) -> Option<Timestamp> {
         let every = self.keks.policy.rotate_every?;
         let versions = self.keys.versions();
@@ -503,139 +366,12 @@ impl Engine {
         Some(Timestamp::from_millis(active.created_ms).plus(every))
     }
 
-    /// The keys for status. Costs what is left to be moved.
-    pub(super) fn keys_status(&self, now: Timestamp) -> Result<KeysStatus, FlowError> {
-        let versions = self.keys.versions();
-        let active = versions.iter().find(|info| info.state == KeyState::Active);
-        let active_since = active.map_or(now, |info| Timestamp::from_millis(info.created_ms));
-        let rewrap_pending = self.pending(&self.keys.rewrapper())?;
-        // Not waited for: a step may take a second.
-        let seen = self.keks.job.try_lock().map(|job| job.seen).unwrap_or_default();
-        Ok(KeysStatus {
-            active_version: active.map_or(0, |info| info.version),
-            active_age: now.since(active_since),
-            next_rotation_at: self.next_rotation(),
-            rewrap_pending,
-            rewrap_per_second: seen.per_second,
-            rewrap_eta_seconds: rewrap_pending.checked_div(seen.per_second),
-            rewrap_failed: seen.failed,
-            versions,
-        })
-    }
-
-    /// What a person should know about key versions.
-    pub(super) fn kek_warnings(
-        &self,
-        keys: &KeysStatus,
-        now: Timestamp,
-    ) -> Result<Vec<Warning>, FlowError> {
-        let mut warnings = Vec::new();
-        if let Some(due) = keys.next_rotation_at
-            && now.since(due) > OVERDUE_AFTER
-        {
-            warnings.push(Warning {
-                code: "key-rotation-overdue",
-                message: format!(
-                    "key version {} should have been replaced {} days ago",
-                    keys.active_version,
-                    now.since(due).as_secs() / 86_400
-                ),
-                hint: "see the log for why it was not; `recseal keys rotate` does it now".into(),
-            });
-        }
-        for info in &keys.versions {
-            let count = || self.catalog.read(|tx| tx.count_keys_under(info.version));
-            if info.compromised && info.state.has_key() && count()? > 0 {
-                warnings.push(Warning {
-                    code: "key-compromised-rewrap-pending",
-                    message: format!(
-                        "key version {} may be known to others, and {} recordings are under it",
-                        info.version,
-                        count()?
-                    ),
-                    hint: "`recseal keys rewrap --wait`, then `recseal keys destroy VERSION`"
-                        .into(),
-                });
-            }
-            let is_due = info.destroy_at_ms.is_some_and(|at| at <= now.as_millis());
-            if info.state == KeyState::DestroyScheduled && is_due && count()? > 0 {
-                warnings.push(Warning {
-                    code: "key-destruction-blocked",
-                    message: format!(
-                        "key version {} is due for destruction, but {} recordings need it",
-                        info.version,
-                        count()?
-                    ),
-                    hint: "`recseal keys rewrap --wait` moves them to the active version".into(),
-                });
-            }
-        }
-        if let Some(problem) = &self.destruction().problem {
-            warnings.push(Warning {
-                code: "key-destruction-blocked",
-                message: format!("a key version could not be destroyed: {problem}"),
-                hint: "remove damaged generations of the key store once they are not needed, and \
-                       check the disk; it is tried again by itself"
-                    .into(),
-            });
-        }
-        Ok(warnings)
-    }
-
-    fn job(&self) -> MutexGuard<'_, Job> {
-        self.keks.job.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn destruction(&self) -> MutexGuard<'_, DestructionTry> {
         self.keks.destruction.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Job {
-    fn note(&mut self, moved: u64, now: Timestamp) {
-        let began = *self.seen.began.get_or_insert(now);
-        let millis = now.since(began).as_millis().max(1);
-        // The first batch has no duration yet: the rate is that of the batches behind it.
-        self.seen.per_second = u64::try_from(u128::from(self.seen.moved) * 1_000 / millis)
-            .ok()
-            .filter(|_| self.seen.moved > 0 && millis > 1)
-            .unwrap_or(0);
-        self.seen.moved += moved;
-        self.seen.failed = self.failed;
-    }
-}
-
-/// One row of a batch; no key if its bytes are none.
-struct Row {
-    version: u32,
-    recording: RecordingId,
-    key: Option<keymanager::WrappedKey>,
-}
-
-/// Wraps a batch anew on two threads; rows that cannot be are counted and left as they are.
-fn rewrap(rewrapper: &Rewrapper, rows: &[Row]) -> (Vec<MovedKey>, u64) {
-    let parts: Vec<&[Row]> = rows.chunks(rows.len().div_ceil(REWRAP_THREADS).max(1)).collect();
-    let moved = parallel::map(REWRAP_THREADS, parts, |part| {
-        let anew = |row: &Row| {
-            let old = row.key?;
-            let new = rewrapper.rewrap(row.recording.0, &old).ok()?;
-            Some(MovedKey { recording: row.recording, old, new })
-        };
-        part.iter().filter_map(anew).collect::<Vec<_>>()
-    });
-    let moved: Vec<MovedKey> = moved.into_iter().flatten().collect();
-    let failed = rows.len() - moved.len();
-    (moved, failed as u64)
-}
-
 const DAY: Duration = Duration::from_secs(86_400);
 /// The shortest wait that a date may leave.
 pub const DESTROY_WAIT_LEAST: Duration = Duration::from_secs(7 * 86_400);
-/// Rows for one transaction: some 100 ms without the writer for everybody else.
-const BATCH_ROWS: usize = 10_000;
-const REWRAP_THREADS: usize = 2;
-/// Rows that could not be moved are looked at again after this.
-const REWRAP_AGAIN_AFTER: Duration = Duration::from_secs(600);
 const DESTROY_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// The daemon rotates by itself; from here on a person hears that it did not.
-const OVERDUE_AFTER: Duration = Duration::from_secs(3_600);
