@@ -1,5 +1,7 @@
 //! The lives of key-encryption keys.
 
+#![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
