@@ -39,6 +39,24 @@ pub(super) fn run(global: &Global, verb: &Keks) -> Result<(), Failure> {
     }
 }
 
+/// The keys in `recseal status`.
+pub(super) fn status_line(keys: &Value) -> String {
+    let number = |pointer: &str| keys.pointer(pointer).and_then(Value::as_u64);
+    let Some(active) = number("/active_version") else { return String::new() };
+    let next = match word(keys, "/next_rotation_at") {
+        "" => "replaced by people".to_owned(),
+        moment => format!("until {moment}"),
+    };
+    let left = match number("/rewrap/pending").unwrap_or(0) {
+        0 => String::new(),
+        pending => match number("/rewrap/eta_seconds") {
+            Some(seconds) => format!(", {pending} data keys to wrap anew, {seconds} s left"),
+            None => format!(", {pending} data keys to wrap anew"),
+        },
+    };
+    format!("keys         version {active} {next}{left}\n")
+}
+
 fn list(global: &Global) -> Result<(), Failure> {
     let items = super::remote(global)?.list(VERSIONS, &[])?;
     if global.json {

@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use keymanager::{Destruction, KeyState, KeyVersionInfo, RotationReason, Tombstone};
+use keymanager::{Destruction, KeyError, KeyState, KeyVersionInfo, RotationReason, Tombstone};
 
 use crate::access::{self, Grant};
 use crate::clock::Timestamp;
@@ -139,7 +139,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), FlowError> {
         let entry = self.entry(grant, Activity::KeyDisabled, version, now);
-        self.change_key(&entry, || self.keys.disable_kek(version))
+        self.change_key(entry, || self.keys.disable_kek(version))
     }
 
     /// Allows the use of a disabled version again.
@@ -154,7 +154,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), FlowError> {
         let entry = self.entry(grant, Activity::KeyEnabled, version, now);
-        self.change_key(&entry, || self.keys.enable_kek(version))
+        self.change_key(entry, || self.keys.enable_kek(version))
     }
 
     /// Takes the date of a destruction back; the version is disabled then.
@@ -169,7 +169,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), FlowError> {
         let entry = self.entry(grant, Activity::KeyDestructionCancelled, version, now);
-        self.change_key(&entry, || self.keys.cancel_kek_destruction(version))
+        self.change_key(entry, || self.keys.cancel_kek_destruction(version))
     }
 
     /// Sets the date on which a version is destroyed, or destroys it in this call; a tombstone is
@@ -188,7 +188,8 @@ impl Engine {
         reason: &str,
         now: Timestamp,
     ) -> Result<Option<Tombstone>, FlowError> {
-        if when == DestroyWhen::Now && self.is_clock_suspect() {
+        // A clock that is behind would make the wait too short.
+        if self.is_clock_suspect() {
             return Err(FlowError::ClockSuspect);
         }
         let at = match when {
@@ -213,10 +214,7 @@ impl Engine {
             self.keys.schedule_kek_destruction(&wish)?;
             Ok(tx.append_audit(&entry).map(drop)?)
         });
-        if let Err(FlowError::KeyInUse { .. }) = &outcome {
-            let refused = entry.with_outcome(Outcome::Refused);
-            self.catalog.write(|tx| tx.append_audit(&refused).map(drop))?;
-        }
+        self.note_failed(entry, &outcome)?;
         outcome?;
         if when != DestroyWhen::Now {
             return Ok(None);
@@ -339,13 +337,31 @@ impl Engine {
 
     fn change_key(
         &self,
-        entry: &AuditEntry,
-        change: impl FnOnce() -> Result<(), keymanager::KeyError>,
+        entry: AuditEntry,
+        change: impl FnOnce() -> Result<(), KeyError>,
     ) -> Result<(), FlowError> {
-        self.catalog.write(|tx| {
+        let outcome = self.catalog.write(|tx| {
             change()?;
-            Ok(tx.append_audit(entry).map(drop)?)
-        })
+            Ok(tx.append_audit(&entry).map(drop)?)
+        });
+        self.note_failed(entry, &outcome)?;
+        outcome
+    }
+
+    /// Records that the keys did not do it.
+    fn note_failed(
+        &self,
+        entry: AuditEntry,
+        outcome: &Result<(), FlowError>,
+    ) -> Result<(), FlowError> {
+        let how = match outcome {
+            Err(FlowError::KeyInUse { .. }) => Outcome::Refused,
+            Err(FlowError::Keys(KeyError::Disk { .. })) => Outcome::Failed,
+            Err(FlowError::Keys(_)) => Outcome::Refused,
+            Ok(()) | Err(_) => return Ok(()),
+        };
+        let entry = entry.with_outcome(how);
+        Ok(self.catalog.write(|tx| tx.append_audit(&entry).map(drop))?)
     }
 
     fn entry(
