@@ -31,7 +31,7 @@ use crate::daemon::Daemon;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{ClientRule, Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::flow::{ClientRule, Engine, FlowError, KeyPolicy, Layout, Parts, StoreSpec};
 use crate::http;
 use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
@@ -202,7 +202,11 @@ fn build_with(
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
-    })?;
+    })?
+    .with_key_policy(KeyPolicy {
+        rotate_every: config.keys.rotate_every,
+        destroy_wait: config.keys.destroy_wait,
+    });
     accept_clients(&engine, config);
     if let Err(error) = engine.tend_authority(clock.now()) {
         tracing::error!(error = %error, "the internal authority was not tended");
@@ -409,7 +413,7 @@ const DOOR_JOBS: usize = 16;
 /// Longer ones hold something else than authorities.
 const CLIENT_CA_BYTES_MAX: u64 = 1 << 20;
 /// One place for each task.
-const TASKS: usize = 3;
+const TASKS: usize = 4;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod certs;
+pub mod keks;
 pub mod keys;
 pub mod slots;
 
@@ -89,12 +90,13 @@ pub enum Command {
         recseal verify 0192f0c8-7a3b-7c4d-8e5f-123456789abc\n  \
         recseal verify copy.sealed --key call.key")]
     Verify(Verify),
-    /// Take keys out, and change what opens them all
+    /// Lead the lives of keys: rotate, destroy, unlock, take out that of one recording
     #[command(after_help = "Examples:\n  \
-        recseal keys export 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.key\n  \
-        recseal keys public -o signing.pub\n  \
+        recseal keys list\n  \
+        recseal keys rotate --wait\n  \
         recseal keys slots add passphrase\n  \
-        recseal keys unlock")]
+        recseal keys export 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.key\n  \
+        recseal keys public -o signing.pub")]
     Keys {
         #[command(subcommand)]
         what: keys::Keys,

@@ -9,6 +9,7 @@ mod authority;
 mod certs;
 mod doctor;
 pub mod failure;
+mod keks;
 mod keys;
 mod offline;
 mod online;
@@ -155,6 +156,19 @@ mod tests {
             "keys seal-keys rotate archive q.pub",
             "keys seal-keys disable archive --yes",
             "keys seal-keys enable archive",
+            "keys list",
+            "keys show 2",
+            "keys usage",
+            "keys rotate --compromised --wait",
+            "keys rewrap --wait",
+            "keys disable 2",
+            "keys enable 2",
+            "keys destroy 2",
+            "keys destroy 2 --at 2027-01-31 --reason r",
+            "keys destroy 2 --now --yes",
+            "keys restore 2",
+            "keys certificate 2 -o f",
+            "keys certificate --verify f --public-key k",
             "certs show",
             "certs show --pem",
             "certs ca create",
@@ -212,6 +226,11 @@ mod tests {
             "recordings show x",
             "keys seal-keys generate -o p --algorithm rot13",
             "open f.sealed -o o --passphrase-file w",
+            "keys destroy",
+            "keys destroy 2 --now --at 2027-01-31",
+            "keys certificate",
+            "keys certificate 2",
+            "keys certificate --verify f",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

@@ -47,6 +47,7 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         count("quarantined"),
     ));
     text.push_str(&format!("certificate  until {}\n", word(&status, "/certificate/not_after")));
+    text.push_str(&super::keks::status_line(&status["keys"]));
     if status["listen"].is_object() {
         text.push_str(&format!(
             "listening    https://{}, health http://{}\n",

@@ -23,6 +23,7 @@ mod error;
 mod extract;
 mod guard;
 mod health;
+mod keks;
 pub mod listen;
 pub mod locked;
 mod media;
@@ -197,6 +198,31 @@ pub const ROUTES: &[Route] = {
         route("DELETE", "/api/v1/tokens/{id}", Some(P::TokenManage), Quick, || {
             delete(system::revoke_token)
         }),
+        route("GET", "/api/v1/keys/versions", Some(P::KeyView), Quick, || get(keks::list)),
+        route("POST", "/api/v1/keys/versions", Some(P::KeyManage), Quick, || post(keks::rotate)),
+        route("GET", "/api/v1/keys/versions/{version}", Some(P::KeyView), Quick, || {
+            get(keks::show)
+        }),
+        route(
+            "GET",
+            "/api/v1/keys/versions/{version}/certificate",
+            Some(P::KeyView),
+            Quick,
+            || get(keks::certificate),
+        ),
+        route("POST", "/api/v1/keys/versions/{version}/disable", Some(P::KeyManage), Quick, || {
+            post(keks::disable)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/enable", Some(P::KeyManage), Quick, || {
+            post(keks::enable)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/destroy", Some(P::KeyManage), Slow, || {
+            post(keks::destroy)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/restore", Some(P::KeyManage), Quick, || {
+            post(keks::restore)
+        }),
+        route("POST", "/api/v1/keys/rewrap", Some(P::KeyManage), Slow, || post(keks::rewrap)),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
         route("GET", "/api/v1/keys/slots", Some(P::KeyView), Quick, || get(slots::list)),
         route("POST", "/api/v1/keys/slots", Some(P::KeyManage), Slow, || post(slots::add)),
@@ -337,6 +363,15 @@ mod tests {
             ("GET /api/v1/tokens", ". . x . . ."),
             ("POST /api/v1/tokens", ". . x . . ."),
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
+            ("GET /api/v1/keys/versions", ". . x . x ."),
+            ("POST /api/v1/keys/versions", ". . x . . ."),
+            ("GET /api/v1/keys/versions/{version}", ". . x . x ."),
+            ("GET /api/v1/keys/versions/{version}/certificate", ". . x . x ."),
+            ("POST /api/v1/keys/versions/{version}/disable", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/enable", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/destroy", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/restore", ". . x . . ."),
+            ("POST /api/v1/keys/rewrap", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
             ("GET /api/v1/keys/slots", ". . x . x ."),
             ("POST /api/v1/keys/slots", ". . x . . ."),
