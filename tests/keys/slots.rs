@@ -28,8 +28,7 @@ impl Bench {
     fn start_with(args: &[&str]) -> Self {
         let desk = tempfile::tempdir().unwrap();
         let store = format!("{}:generic", desk.path().join("calls").display());
-        let bench =
-            Self { daemon: Daemon::start(&[args, &["--store", &store]].concat()), desk };
+        let bench = Self { daemon: Daemon::start(&[args, &["--store", &store]].concat()), desk };
         bench.write("good", GOOD);
         let file = bench.arg("good");
         bench.ok(&["keys", "slots", "add", "passphrase", "--passphrase-file", &file]);
