@@ -101,6 +101,14 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// What there is to tell while the keys are locked, in OpenMetrics text form.
+    pub fn render_locked() -> &'static str {
+        "# HELP recseal_key_sealed 1 while the keys are not open.\n\
+         # TYPE recseal_key_sealed gauge\n\
+         recseal_key_sealed 1\n\
+         # EOF\n"
+    }
+
     /// Everything in OpenMetrics text form.
     pub fn render(&self, status: &Status) -> String {
         let mut registry = Registry::with_prefix("recseal");
