@@ -6,12 +6,16 @@ use serde_json::json;
 use super::args::Global;
 use super::args::certs::Certs;
 use super::failure::Failure;
-use super::output;
+use super::{authority, output};
 
 /// `recseal certs`
 pub(super) fn run(global: &Global, verb: &Certs) -> Result<(), Failure> {
     match verb {
         Certs::Show { pem } => show(global, *pem),
+        Certs::Ca { what } => authority::run(global, what),
+        Certs::Issue(issue) => authority::issue(global, issue),
+        Certs::Issued => authority::issued(global),
+        Certs::Revoke { serial, reason } => authority::revoke(global, serial, reason.as_deref()),
     }
 }
 

@@ -60,8 +60,10 @@ pub(super) fn verify(
     let reader = unlock(sealed, key, private)?;
     let bar = output::bar(reader.plain_bytes(), json);
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-    let plain_bytes = seal::verify_whole(&reader, workers).map_err(refused)?;
+    let show = |done| bar.set_position(done);
+    let verified = seal::verify_whole_watched(&reader, workers, &show);
     bar.finish_and_clear();
+    let plain_bytes = verified.map_err(refused)?;
     let Prefix { recording, kind, .. } = reader.prefix();
     Ok(json!({
         "recording": recording.to_string(),

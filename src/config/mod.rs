@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Role;
 use crate::intake::profile::Profile;
 
 use raw::RawConfig;
@@ -31,6 +32,12 @@ pub struct Config {
     pub health: SocketAddr,
     /// Names in the self-signed certificate.
     pub names: Vec<String>,
+    /// Whether HTTPS asks its clients for a certificate.
+    pub client_certificates: ClientCertificates,
+    /// Authorities besides the internal one that clients' certificates may be of, as PEM.
+    pub client_ca: Option<PathBuf>,
+    /// What certificates stand for.
+    pub clients: Vec<ClientConfig>,
     /// The watched trees.
     pub stores: Vec<StoreConfig>,
     /// Where sealed copies lie, for stores with layout `vault`.
@@ -45,6 +52,29 @@ pub struct Config {
     pub seal_to: Option<String>,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// How often unattended slots are tried again while the keys are locked.
+    pub keys_retry_every: Duration,
+}
+
+/// Whether HTTPS asks its clients for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// As soon as there is an authority: the internal one, or `client_ca`. A client without a
+    /// certificate is let in all the same and needs a token.
+    #[default]
+    Optional,
+    /// Never.
+    Off,
+}
+
+/// A client's certificate and what it stands for, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The name it is for.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: Role,
 }
 
 /// One watched tree, checked.
@@ -283,6 +313,11 @@ mod tests {
             https = "[::1]:1"
             health = "0.0.0.0:2"
             names = ["a.example", "192.0.2.7"]
+            client_certificates = "off"
+            client_ca = "/c.pem"
+            [[client]]
+            name = "prometheus"
+            role = "ops"
             [[store]]
             path = "/r"
             profile = "jibri"
@@ -304,6 +339,8 @@ mod tests {
             workers = 5
             batch = 65
             reconcile_every = "7m"
+            [keys]
+            retry_every = "59s"
         "#;
         let config = Config::read(text, Overrides::default()).unwrap();
         assert_eq!(config.stores[0].settle, Duration::from_secs(11));
@@ -333,6 +370,14 @@ mod tests {
             ("[listen]\nnames = []", "listen.names: 0 is out of bounds"),
             ("[listen]\nnames = ['a b']", "listen.names: \"a b\" is neither"),
             ("[listen]\nhttps = 'nowhere'", "line 2: "),
+            ("[listen]\nclient_ca = 'ca.pem'", "listen.client_ca: \"ca.pem\" is a relative path"),
+            ("[listen]\nclient_certificates = 'on'", "line 2: unknown variant `on`"),
+            ("[[client]]\nname = 'a'\nrole = 'king'", "client[0].role: "),
+            ("[[client]]\nname = ''\nrole = 'ops'", "client[0].name: "),
+            (
+                "[[client]]\nname='a'\nrole='ops'\n[[client]]\nname='a'\nrole='admin'",
+                "client[1].name: ",
+            ),
             ("log = 'loud'", "line 1: unknown variant `loud`"),
             ("= =", "line 1: "),
         ] {

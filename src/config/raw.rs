@@ -9,9 +9,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::UnknownRole;
 use crate::intake::profile::{PROFILES, Profile};
 
-use super::{Config, ConfigError, Layout, LogLevel, Overrides, Poll, StoreConfig};
+use super::{
+    ClientCertificates, ClientConfig, Config, ConfigError, Layout, LogLevel, Overrides, Poll,
+    StoreConfig,
+};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -21,6 +25,8 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    keys: RawKeys,
+    client: Vec<RawClient>,
     seal: RawSeal,
     store: Vec<RawStore>,
 }
@@ -31,6 +37,15 @@ struct RawListen {
     https: SocketAddr,
     health: SocketAddr,
     names: Vec<String>,
+    client_certificates: ClientCertificates,
+    client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RawClient {
+    name: String,
+    role: String,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -52,6 +67,12 @@ struct RawIngest {
 #[serde(deny_unknown_fields, default)]
 struct RawSeal {
     to: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawKeys {
+    retry_every: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -86,6 +107,8 @@ impl Default for RawListen {
             https: SocketAddr::from(([127, 0, 0, 1], 9443)),
             health: SocketAddr::from(([127, 0, 0, 1], 9464)),
             names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            client_certificates: ClientCertificates::default(),
+            client_ca: None,
         }
     }
 }
@@ -99,6 +122,12 @@ impl Default for RawVault {
 impl Default for RawIngest {
     fn default() -> Self {
         Self { workers: 4, batch: 64, reconcile_every: Span(Duration::from_secs(600)) }
+    }
+}
+
+impl Default for RawKeys {
+    fn default() -> Self {
+        Self { retry_every: Span(Duration::from_secs(60)) }
     }
 }
 
@@ -181,7 +210,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, seal, store } = self;
+        let Self { state, log, listen, vault, ingest, seal, keys, client, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -190,6 +219,10 @@ impl RawConfig {
         let state = over.state.or(state).ok_or(ConfigError::NoState)?;
         let names = if over.names.is_empty() { listen.names } else { over.names };
         check_names(&names)?;
+        if let Some(path) = &listen.client_ca {
+            must_be_absolute("listen.client_ca", path)?;
+        }
+        let clients = validate_clients(client)?;
         let mut stores = Vec::new();
         for (index, raw) in store.into_iter().enumerate() {
             stores.push(raw.validate(&format!("store[{index}]"))?);
@@ -209,6 +242,7 @@ impl RawConfig {
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
         span_within("ingest.reconcile_every", reconcile_every, 1, 24 * 3600)?;
+        span_within("keys.retry_every", keys.retry_every.0, 1, 24 * 3600)?;
         Ok(Config {
             vault: vault.path.unwrap_or_else(|| state.join("vault")),
             state,
@@ -216,12 +250,16 @@ impl RawConfig {
             https: over.https.unwrap_or(listen.https),
             health: over.health.unwrap_or(listen.health),
             names,
+            client_certificates: listen.client_certificates,
+            client_ca: listen.client_ca,
+            clients,
             stores,
             reserve_bytes: vault.reserve.0,
             workers: ingest.workers,
             batch: ingest.batch,
             seal_to: seal.to,
             reconcile_every,
+            keys_retry_every: keys.retry_every.0,
         })
     }
 }
@@ -261,6 +299,27 @@ impl RawStore {
             seal_to: self.seal_to,
         })
     }
+}
+
+fn validate_clients(raw: Vec<RawClient>) -> Result<Vec<ClientConfig>, ConfigError> {
+    within("client", raw.len(), 0, CLIENTS_MAX)?;
+    let mut clients: Vec<ClientConfig> = Vec::new();
+    for (index, RawClient { name, role }) in raw.into_iter().enumerate() {
+        let key = |member: &str| format!("client[{index}].{member}");
+        if !(1..=255).contains(&name.len()) || name.contains(char::is_control) {
+            let hint = "write the name that the certificate is for, as \"prometheus\"";
+            return Err(bad(&key("name"), "is no name of 1 to 255 bytes", hint));
+        }
+        if clients.iter().any(|other| other.name == name) {
+            let hint = "one name stands for one role; remove one of the two";
+            return Err(bad(&key("name"), &format!("{name:?} stands here twice"), hint));
+        }
+        let role = role.parse().map_err(|unknown: UnknownRole| {
+            bad(&key("role"), &unknown.to_string(), "take one of these; \"ops\" is enough too")
+        })?;
+        clients.push(ClientConfig { name, role });
+    }
+    Ok(clients)
 }
 
 /// A store named on the command line: a new one with defaults, or a profile for one of the file.
@@ -384,6 +443,10 @@ impl From<&Config> for RawConfig {
             overwrite: store.overwrite,
             seal_to: store.seal_to.clone(),
         });
+        let client = config.clients.iter().map(|client| RawClient {
+            name: client.name.clone(),
+            role: client.role.as_str().to_owned(),
+        });
         Self {
             state: Some(config.state.clone()),
             log: config.log,
@@ -391,6 +454,8 @@ impl From<&Config> for RawConfig {
                 https: config.https,
                 health: config.health,
                 names: config.names.clone(),
+                client_certificates: config.client_certificates,
+                client_ca: config.client_ca.clone(),
             },
             vault: RawVault {
                 path: Some(config.vault.clone()),
@@ -401,6 +466,8 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            keys: RawKeys { retry_every: Span(config.keys_retry_every) },
+            client: client.collect(),
             seal: RawSeal { to: config.seal_to.clone() },
             store: store.collect(),
         }
@@ -419,3 +486,4 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 const STORES_MAX: usize = 256;
+const CLIENTS_MAX: usize = 1_000;

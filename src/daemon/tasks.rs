@@ -244,6 +244,10 @@ impl Task for HousekeepingTask {
             let error = chain(&error);
             tracing::error!(error, "the certificate was not renewed; the old one serves on");
         }
+        if let Err(error) = self.engine.tend_authority(now) {
+            let error = chain(&error);
+            tracing::error!(error, "the internal authority was not tended");
+        }
         if let Err(error) = self.engine.checkpoint_audit(now) {
             let error = chain(&error);
             tracing::error!(error, "the audit trail was not signed");

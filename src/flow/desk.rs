@@ -244,8 +244,8 @@ impl Engine {
         Ok(Some(plaintext))
     }
 
-    /// Opens every chunk of every sealed file. `progress` hears (bytes done, bytes in all) after
-    /// each file.
+    /// Opens every chunk of every sealed file. `progress` hears (bytes done, bytes in all)
+    /// after each MiB, from any thread.
     ///
     /// # Errors
     ///
@@ -254,7 +254,7 @@ impl Engine {
         &self,
         grant: &Grant<access::VerifyMedia>,
         id: RecordingId,
-        progress: &dyn Fn(u64, u64),
+        progress: &(dyn Fn(u64, u64) + Sync),
         now: Timestamp,
     ) -> Result<Verified, FlowError> {
         let (recording, _, key) = self.open_copy(id, SealedKind::Media)?;
@@ -263,10 +263,11 @@ impl Engine {
         let mut verified = Verified { recording: id, files: 0, plain_bytes: 0 };
         let outcome = copies.iter().try_for_each(|copy| {
             let reader = self.open_sealed(&recording, copy, &key)?;
-            verified.plain_bytes += seal::verify_whole(&reader, self.workers)
+            let before = verified.plain_bytes;
+            let watch = |done| progress(before + done, total);
+            verified.plain_bytes += seal::verify_whole_watched(&reader, self.workers, &watch)
                 .map_err(|source| FlowError::Damaged { id, source })?;
             verified.files += 1;
-            progress(verified.plain_bytes, total);
             Ok(())
         });
         let how = if outcome.is_ok() { Outcome::Ok } else { Outcome::Failed };
@@ -398,6 +399,7 @@ pub(super) fn actor(principal: &Principal) -> Actor {
     let how = match principal.how {
         access::Authenticated::UnixSocket { .. } => AuthenticatedBy::PeerCredentials,
         access::Authenticated::Token { .. } => AuthenticatedBy::Token,
+        access::Authenticated::Certificate { .. } => AuthenticatedBy::Certificate,
     };
     Actor::new(principal.name.clone(), principal.user.clone(), how)
 }

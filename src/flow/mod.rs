@@ -11,6 +11,7 @@
 //! line can be cut anywhere: until `Sealed` the original is the good copy, from then on the
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
+mod authority;
 pub mod crash;
 mod desk;
 mod discover;
@@ -23,13 +24,14 @@ mod recover;
 mod removal;
 mod seal_keys;
 mod sidecars;
+mod slots;
 mod status;
 mod stores;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use keymanager::{CertificateChange, KeyManager};
 
@@ -40,11 +42,13 @@ use crate::domain::lifecycle::RecordingState;
 use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
 
+pub use authority::{AuthorityView, ClientRule, IssuedClient};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
 pub use seal_keys::{SealKeyUse, SealedTo};
+pub use slots::{Unlocked, WantedSlot};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
 
@@ -87,6 +91,8 @@ pub struct Engine {
     totals: TotalCounters,
     /// The clock jumped: nothing irrevocable may follow its word.
     clock_suspect: AtomicBool,
+    /// Which certificates stand for which role.
+    client_rules: OnceLock<Vec<ClientRule>>,
 }
 
 impl Engine {
@@ -119,6 +125,7 @@ impl Engine {
             told: Mutex::default(),
             totals: TotalCounters::default(),
             clock_suspect: AtomicBool::new(false),
+            client_rules: OnceLock::new(),
         })
     }
 
@@ -140,7 +147,7 @@ impl Engine {
     pub fn renew_certificate(&self, now: Timestamp) -> Result<(), FlowError> {
         match self.keys.ensure_certificate(now.as_millis())? {
             CertificateChange::None => Ok(()),
-            CertificateChange::Renewed { .. } => {
+            CertificateChange::Renewed { .. } | CertificateChange::Activated { .. } => {
                 self.note_daemon(Activity::CertificateRenewed, now)
             }
         }

@@ -91,17 +91,27 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let problem = Problem {
+impl ApiError {
+    /// The problem document, where it is not the whole answer.
+    pub(super) fn document(&self) -> serde_json::Value {
+        serde_json::to_value(self.problem()).unwrap_or_default()
+    }
+
+    fn problem(&self) -> Problem<'_> {
+        Problem {
             r#type: format!("urn:recseal:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
             hint: &self.hint,
-        };
-        let mut response = (self.status, Json(problem)).into_response();
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.problem())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
@@ -120,6 +130,9 @@ impl IntoResponse for ApiError {
 /// The one place where what went wrong inside becomes what is said outside.
 impl From<FlowError> for ApiError {
     fn from(error: FlowError) -> Self {
+        if let FlowError::Keys(keymanager::KeyError::Authority(error)) = &error {
+            return super::authority::refused(error);
+        }
         let detail = error.to_string();
         let (status, code, hint) = match &error {
             FlowError::NotFound(_) => {

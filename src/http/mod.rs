@@ -17,15 +17,20 @@
 //! - Bodies, requests at a time, streams at a time and seconds are bounded.
 
 mod auth;
+mod authority;
+pub mod connections;
 mod error;
 mod extract;
 mod guard;
 mod health;
 pub mod listen;
+pub mod locked;
 mod media;
+mod progress;
 mod range;
 mod recordings;
 mod seal_keys;
+mod slots;
 mod system;
 pub mod view;
 
@@ -37,6 +42,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post};
+use keymanager::Surroundings;
 use tokio::sync::Semaphore;
 
 use crate::access::Permission;
@@ -46,6 +52,7 @@ use crate::daemon::watch::Bell;
 use crate::flow::Engine;
 use crate::telemetry::Metrics;
 
+use connections::Connections;
 pub use error::{ApiError, chain};
 use guard::Pace;
 
@@ -65,6 +72,9 @@ pub struct Services {
     streams: Arc<Semaphore>,
     playbacks: Arc<media::Playbacks>,
     refusals: Arc<auth::RefusalBudget>,
+    /// What slots open with.
+    surroundings: Surroundings,
+    connections: Arc<Connections>,
 }
 
 /// Where the doors really listen, port 0 resolved.
@@ -85,7 +95,9 @@ impl Services {
         bell: Arc<Bell>,
         daemon_uid: u32,
     ) -> Self {
+        let connections = Arc::new(Connections::new(clock.clone()));
         Self {
+            connections,
             engine,
             pool,
             clock,
@@ -97,12 +109,24 @@ impl Services {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             playbacks: Arc::default(),
             refusals: Arc::default(),
+            surroundings: Surroundings::default(),
         }
+    }
+
+    /// With what unattended slots open with.
+    #[must_use]
+    pub fn within(self, surroundings: Surroundings) -> Self {
+        Self { surroundings, ..self }
     }
 
     /// Makes the bound addresses known to `status`. Later calls change nothing.
     pub fn announce(&self, addresses: Addresses) {
         let _ = self.addresses.set(addresses);
+    }
+
+    /// Who is connected with a certificate; the HTTPS listener fills it.
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.connections)
     }
 
     /// The present moment.
@@ -174,6 +198,18 @@ pub const ROUTES: &[Route] = {
             delete(system::revoke_token)
         }),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
+        route("GET", "/api/v1/keys/slots", Some(P::KeyView), Quick, || get(slots::list)),
+        route("POST", "/api/v1/keys/slots", Some(P::KeyManage), Slow, || post(slots::add)),
+        route("DELETE", "/api/v1/keys/slots/{id}", Some(P::KeyManage), Quick, || {
+            delete(slots::remove)
+        }),
+        route("POST", "/api/v1/keys/slots/{id}/test", Some(P::KeyManage), Slow, || {
+            post(slots::test)
+        }),
+        route("POST", "/api/v1/keys/rotate-root", Some(P::KeyManage), Slow, || {
+            post(slots::rotate_root)
+        }),
+        route("POST", "/api/v1/keys/unlock", Some(P::KeyManage), Quick, || post(slots::unlock)),
         route("GET", "/api/v1/seal-keys", Some(P::KeyView), Quick, || get(seal_keys::list)),
         route("POST", "/api/v1/seal-keys", Some(P::KeyManage), Quick, || post(seal_keys::add)),
         route("POST", "/api/v1/seal-keys/rotate", Some(P::KeyManage), Quick, || {
@@ -189,6 +225,33 @@ pub const ROUTES: &[Route] = {
             get(seal_keys::public)
         }),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
+        route("GET", "/api/v1/ca", Some(P::KeyView), Quick, || get(authority::show)),
+        route("POST", "/api/v1/ca", Some(P::CertificateManage), Quick, || post(authority::create)),
+        route("POST", "/api/v1/ca/prepare", Some(P::CertificateManage), Quick, || {
+            post(authority::prepare)
+        }),
+        route("POST", "/api/v1/ca/activate", Some(P::CertificateManage), Quick, || {
+            post(authority::activate)
+        }),
+        route("POST", "/api/v1/ca/taint", Some(P::CertificateManage), Quick, || {
+            post(authority::taint)
+        }),
+        route("POST", "/api/v1/ca/revoke", Some(P::CertificateManage), Quick, || {
+            post(authority::revoke_authority)
+        }),
+        route("GET", "/api/v1/ca/bundle", None, Quick, || get(authority::bundle)),
+        route("GET", "/api/v1/ca/crl", None, Quick, || get(authority::crl)),
+        route("GET", "/api/v1/ca/certificates", Some(P::KeyView), Quick, || get(authority::issued)),
+        route("POST", "/api/v1/ca/certificates", Some(P::CertificateManage), Quick, || {
+            post(authority::issue)
+        }),
+        route(
+            "POST",
+            "/api/v1/ca/certificates/{id}/revoke",
+            Some(P::CertificateManage),
+            Quick,
+            || post(authority::revoke),
+        ),
     ]
 };
 
@@ -275,6 +338,12 @@ mod tests {
             ("POST /api/v1/tokens", ". . x . . ."),
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
+            ("GET /api/v1/keys/slots", ". . x . x ."),
+            ("POST /api/v1/keys/slots", ". . x . . ."),
+            ("DELETE /api/v1/keys/slots/{id}", ". . x . . ."),
+            ("POST /api/v1/keys/slots/{id}/test", ". . x . . ."),
+            ("POST /api/v1/keys/rotate-root", ". . x . . ."),
+            ("POST /api/v1/keys/unlock", ". . x . . ."),
             ("GET /api/v1/seal-keys", ". . x . x ."),
             ("POST /api/v1/seal-keys", ". . x . . ."),
             ("POST /api/v1/seal-keys/rotate", ". . x . . ."),
@@ -282,6 +351,17 @@ mod tests {
             ("POST /api/v1/seal-keys/{name}/enable", ". . x . . ."),
             ("GET /api/v1/seal-keys/{name}/public", ". . x . x ."),
             ("GET /api/v1/certificate", "x x x x x x"),
+            ("GET /api/v1/ca", ". . x . x ."),
+            ("POST /api/v1/ca", ". . x . . ."),
+            ("POST /api/v1/ca/prepare", ". . x . . ."),
+            ("POST /api/v1/ca/activate", ". . x . . ."),
+            ("POST /api/v1/ca/taint", ". . x . . ."),
+            ("POST /api/v1/ca/revoke", ". . x . . ."),
+            ("GET /api/v1/ca/bundle", "x x x x x x"),
+            ("GET /api/v1/ca/crl", "x x x x x x"),
+            ("GET /api/v1/ca/certificates", ". . x . x ."),
+            ("POST /api/v1/ca/certificates", ". . x . . ."),
+            ("POST /api/v1/ca/certificates/{id}/revoke", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

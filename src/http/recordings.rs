@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::flow::{RecordingFilter, Verified};
 use super::extract::{Id, Params};
 use super::media::stream_permit;
 use super::view::{self, Page, RecordingView};
-use super::{ApiError, Services};
+use super::{ApiError, Services, progress};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,20 +84,19 @@ impl From<Verified> for VerifiedView {
     }
 }
 
-/// `POST /api/v1/recordings/{id}/verify`
+/// `POST /api/v1/recordings/{id}/verify`, with lines of progress for those who accept them.
 pub(super) async fn verify(
     State(services): State<Services>,
     grant: Grant<VerifyMedia>,
     Id(id): Id,
-) -> Result<Json<VerifiedView>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let permit = stream_permit(&services)?;
-    let verified = services
-        .run(move |engine, now| {
-            let _permit = permit;
-            engine.verify(&grant, id, &|_, _| {}, now)
-        })
-        .await?;
-    Ok(Json(verified.into()))
+    progress::answer(&services, progress::is_wanted(&headers), move |engine, watch, now| {
+        let _permit = permit;
+        Ok(VerifiedView::from(engine.verify(&grant, id, watch, now)?))
+    })
+    .await
 }
 
 /// `POST /api/v1/recordings/{id}/key`: the text of a key file, for offline opening.

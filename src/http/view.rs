@@ -89,7 +89,8 @@ fn bad_cursor() -> ApiError {
     )
 }
 
-fn time(moment: Timestamp) -> String {
+/// RFC 3339.
+pub(super) fn time(moment: Timestamp) -> String {
     moment.to_string()
 }
 

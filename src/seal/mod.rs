@@ -38,7 +38,9 @@ use keymanager::floe;
 use crate::domain::RecordingId;
 
 pub use header::Prefix;
-pub use proof::{VerifiedSeal, digest_of, prove_equal, prove_unchanged, verify_whole};
+pub use proof::{
+    VerifiedSeal, digest_of, prove_equal, prove_unchanged, verify_whole, verify_whole_watched,
+};
 pub use reader::{SealedReader, peek_prefix};
 pub use stream::SealedStream;
 pub use writer::{SealWriter, Sealed, seal_file};

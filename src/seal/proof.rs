@@ -1,5 +1,7 @@
 //! Reading back what was sealed, and the proof that nothing but a comparison can make.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use keymanager::floe;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -46,8 +48,29 @@ pub fn verify_whole(
     reader: &SealedReader<impl ReadAt + Sync>,
     workers: usize,
 ) -> Result<u64, SealError> {
+    verify_whole_watched(reader, workers, &|_| ())
+}
+
+/// The same; `progress` hears of the bytes done after each MiB, from any of the threads.
+///
+/// # Errors
+///
+/// As [`verify_whole`].
+pub fn verify_whole_watched(
+    reader: &SealedReader<impl ReadAt + Sync>,
+    workers: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<u64, SealError> {
+    let done_bytes = AtomicU64::new(0);
     for_each_batch(reader.layout(), workers, |first_chunk, batch| {
-        reader.open_chunks(first_chunk, batch, |_, _| Ok(()))
+        let opened_bytes = AtomicU64::new(0);
+        reader.open_chunks(first_chunk, batch, |_, text| {
+            opened_bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+            Ok(())
+        })?;
+        let opened_bytes = opened_bytes.into_inner();
+        progress(done_bytes.fetch_add(opened_bytes, Ordering::Relaxed) + opened_bytes);
+        Ok(())
     })?;
     Ok(reader.plain_bytes())
 }

@@ -9,6 +9,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_path", &["domain", "intake", "vault", "flow", "daemon"]),
     ("expose_below", &["domain", "intake", "vault", "daemon"]),
     ("expose_name", &["domain", "intake", "vault", "catalog", "flow", "http"]),
+    ("expose_value", &["domain", "vault", "catalog"]),
     ("expose_root", &["intake", "flow", "daemon"]),
     ("expose_call", &["intake", "flow"]),
     ("expose_from", &["intake", "flow"]),
@@ -16,6 +17,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_room", &["intake", "flow"]),
     ("expose_random", &["flow"]),
     ("expose_text", &["access", "flow", "http"]),
+    ("expose_bundle", &["flow"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];
 
