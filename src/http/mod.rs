@@ -17,6 +17,7 @@
 //! - Bodies, requests at a time, streams at a time and seconds are bounded.
 
 mod auth;
+pub mod certificates;
 mod error;
 mod extract;
 mod guard;
@@ -174,6 +175,36 @@ pub const ROUTES: &[Route] = {
         }),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
+        route("GET", "/api/v1/certificates", Some(P::KeyView), Quick, || get(certificates::list)),
+        route("POST", "/api/v1/certificates", Some(P::CertificateManage), Slow, || {
+            post(certificates::import).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/check", Some(P::KeyView), Slow, || {
+            post(certificates::check).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/rollback", Some(P::CertificateManage), Slow, || {
+            post(certificates::rollback)
+        }),
+        route("POST", "/api/v1/certificates/requests", Some(P::CertificateManage), Slow, || {
+            post(certificates::request)
+        }),
+        route(
+            "POST",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || {
+                post(certificates::complete)
+                    .layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+            },
+        ),
+        route(
+            "DELETE",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || delete(certificates::cancel),
+        ),
     ]
 };
 
@@ -261,6 +292,13 @@ mod tests {
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
             ("GET /api/v1/certificate", "x x x x x x"),
+            ("GET /api/v1/certificates", ". x x x x ."),
+            ("POST /api/v1/certificates", ". . x . . ."),
+            ("POST /api/v1/certificates/check", ". x x x x ."),
+            ("POST /api/v1/certificates/rollback", ". . x . . ."),
+            ("POST /api/v1/certificates/requests", ". . x . . ."),
+            ("POST /api/v1/certificates/requests/{id}", ". . x . . ."),
+            ("DELETE /api/v1/certificates/requests/{id}", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

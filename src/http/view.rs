@@ -89,7 +89,7 @@ fn bad_cursor() -> ApiError {
     )
 }
 
-fn time(moment: Timestamp) -> String {
+pub(super) fn time(moment: Timestamp) -> String {
     moment.to_string()
 }
 
@@ -411,6 +411,7 @@ pub(super) struct AuditEntryView {
     result: String,
     detail: String,
     recording: Option<String>,
+    object: Option<String>,
     hash: String,
 }
 
@@ -427,6 +428,7 @@ impl From<ChainedEntry> for AuditEntryView {
             result: entry.outcome().as_str().to_owned(),
             detail: entry.detail().to_owned(),
             recording: entry.recording().map(|id| id.to_string()),
+            object: entry.object().map(|id| id.to_string()),
             hash: chained.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }

@@ -3,3 +3,4 @@
 mod gate;
 mod import;
 mod lab;
+mod requests;
