@@ -44,26 +44,24 @@ pub(super) struct Brought {
 }
 
 impl Brought {
-    fn candidate(&self) -> Result<Candidate, Response> {
+    fn candidate(&self) -> Result<Result<Candidate, Refusal>, ApiError> {
         let (key, password) = (self.key.as_ref(), self.password.as_ref());
-        let read = match (&self.pem, &self.pkcs12) {
+        match (&self.pem, &self.pkcs12) {
             (Some(pem), None) => {
-                Candidate::from_pem(pem.as_bytes(), key.map(|key| key.as_bytes()), password)
+                let key = key.map(|key| key.as_bytes());
+                Ok(Candidate::from_pem(pem.as_bytes(), key, password))
             }
-            (None, Some(hex)) => {
-                let bytes = unhex(hex).ok_or_else(|| {
-                    ApiError::bad_request("`pkcs12` is not hexadecimal", "two digits for each byte")
-                        .into_response()
-                })?;
-                Candidate::from_pkcs12(&bytes, password)
+            (None, Some(digits)) => {
+                let hint = "two digits for each byte";
+                let bytes = unhex(digits)
+                    .ok_or_else(|| ApiError::bad_request("`pkcs12` is not hexadecimal", hint))?;
+                Ok(Candidate::from_pkcs12(&bytes, password))
             }
             _ => {
                 let hint = "`pem` for text, `pkcs12` for hexadecimal digits";
-                let wrong = ApiError::bad_request("give either `pem` or `pkcs12`", hint);
-                return Err(wrong.into_response());
+                Err(ApiError::bad_request("give either `pem` or `pkcs12`", hint))
             }
-        };
-        read.map_err(|refusal| refused(&Report::from(refusal)))
+        }
     }
 
     fn policy(&self, engine: &Engine) -> Result<GatePolicy, Refusal> {
@@ -121,23 +119,20 @@ pub(super) async fn check(
     State(services): State<Services>,
     grant: Grant<ViewKeys>,
     Body(brought): Body<Brought>,
-) -> Response {
-    services
-        .run(move |engine, now| {
-            let candidate = match brought.candidate() {
-                Ok(candidate) => candidate,
-                Err(response) => return response,
-            };
-            let report = match brought.policy(engine) {
-                Ok(policy) => engine.check_certificate(&grant, &candidate, &policy, now),
-                Err(refusal) => Report::from(refusal),
-            };
-            match report.passed() {
-                true => Json(report_view(&report)).into_response(),
-                false => refused(&report),
+) -> Result<Response, ApiError> {
+    let asked = services.run(move |engine, now| {
+        let report = match (brought.candidate()?, brought.policy(engine)) {
+            (Ok(candidate), Ok(policy)) => {
+                engine.check_certificate(&grant, &candidate, &policy, now)
             }
+            (Err(refusal), _) | (_, Err(refusal)) => Report::from(refusal),
+        };
+        Ok(match report.passed() {
+            true => Json(report_view(&report)).into_response(),
+            false => refused(&report),
         })
-        .await
+    });
+    asked.await
 }
 
 /// `POST /api/v1/certificates`: import.
@@ -145,19 +140,16 @@ pub(super) async fn import(
     State(services): State<Services>,
     grant: Grant<ManageCertificates>,
     Body(brought): Body<Brought>,
-) -> Response {
-    services
-        .run(move |engine, now| {
-            let candidate = match brought.candidate() {
-                Ok(candidate) => candidate,
-                Err(response) => return response,
-            };
-            match brought.policy(engine) {
-                Ok(policy) => adopted(engine.import_certificate(&grant, &candidate, &policy, now)),
-                Err(refusal) => refused(&Report::from(refusal)),
+) -> Result<Response, ApiError> {
+    let imported = services.run(move |engine, now| {
+        Ok(match (brought.candidate()?, brought.policy(engine)) {
+            (Ok(candidate), Ok(policy)) => {
+                adopted(engine.import_certificate(&grant, &candidate, &policy, now))
             }
+            (Err(refusal), _) | (_, Err(refusal)) => refused(&Report::from(refusal)),
         })
-        .await
+    });
+    imported.await
 }
 
 #[derive(Deserialize)]
@@ -345,7 +337,7 @@ fn facts(facts: &CertificateFacts) -> Value {
 }
 
 fn time(ms: i64) -> String {
-    super::view::time(Timestamp::from_millis(ms))
+    Timestamp::from_millis(ms).to_string()
 }
 
 fn wiped<'de, D: Deserializer<'de>>(

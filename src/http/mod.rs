@@ -24,6 +24,7 @@ mod guard;
 mod health;
 pub mod listen;
 mod media;
+mod moment;
 mod range;
 mod recordings;
 mod system;
