@@ -6,9 +6,11 @@
 pub mod args;
 mod audit;
 mod authority;
+mod certificate_file;
 mod certs;
 mod doctor;
 pub mod failure;
+mod init;
 mod keks;
 mod keys;
 mod offline;
@@ -55,7 +57,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Serve(serve) => setup::serve(global, &serve),
-        Command::Init(init) => setup::init(global, &init),
+        Command::Init(init) => init::run(global, init),
         Command::Status => online::status(global),
         Command::Recordings(recordings) => online::recordings(global, &recordings),
         Command::Open(open) => online::open(global, &open),
@@ -183,6 +185,15 @@ mod tests {
             "certs issue a --csr f --days 90 -o f --force",
             "certs issued",
             "certs revoke 5c --reason superseded",
+            "certs list",
+            "certs check c.pem --key k --password-file - --root r.pem --names a,b",
+            "certs import c.p12 --password-file p --allow-names reason",
+            "certs csr --names a,b -o r.csr",
+            "certs complete ID c.pem --root r.pem",
+            "certs cancel ID --yes",
+            "certs rollback",
+            "certs rollback ID",
+            "certs history",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",
@@ -201,6 +212,8 @@ mod tests {
             "init --names a,b",
             "init --passphrase-file p",
             "init --passphrase",
+            "init --cert c.pem --key k --password-file - --root r.pem --allow-names reason",
+            "init --names a.example --csr a.csr",
         ] {
             for whole in [
                 format!("recseal --state /s --json {line}"),

@@ -12,6 +12,7 @@
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
 mod authority;
+mod certificates;
 pub mod crash;
 mod desk;
 mod discover;

@@ -18,6 +18,7 @@
 
 mod auth;
 mod authority;
+pub mod certificates;
 pub mod connections;
 mod error;
 mod extract;
@@ -27,6 +28,7 @@ mod keks;
 pub mod listen;
 pub mod locked;
 mod media;
+mod moment;
 mod progress;
 mod range;
 mod recordings;
@@ -278,6 +280,36 @@ pub const ROUTES: &[Route] = {
             Quick,
             || post(authority::revoke),
         ),
+        route("GET", "/api/v1/certificates", Some(P::KeyView), Quick, || get(certificates::list)),
+        route("POST", "/api/v1/certificates", Some(P::CertificateManage), Slow, || {
+            post(certificates::import).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/check", Some(P::KeyView), Slow, || {
+            post(certificates::check).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/rollback", Some(P::CertificateManage), Slow, || {
+            post(certificates::rollback)
+        }),
+        route("POST", "/api/v1/certificates/requests", Some(P::CertificateManage), Slow, || {
+            post(certificates::request)
+        }),
+        route(
+            "POST",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || {
+                post(certificates::complete)
+                    .layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+            },
+        ),
+        route(
+            "DELETE",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || delete(certificates::cancel),
+        ),
     ]
 };
 
@@ -397,6 +429,13 @@ mod tests {
             ("GET /api/v1/ca/certificates", ". . x . x ."),
             ("POST /api/v1/ca/certificates", ". . x . . ."),
             ("POST /api/v1/ca/certificates/{id}/revoke", ". . x . . ."),
+            ("GET /api/v1/certificates", ". . x . x ."),
+            ("POST /api/v1/certificates", ". . x . . ."),
+            ("POST /api/v1/certificates/check", ". . x . x ."),
+            ("POST /api/v1/certificates/rollback", ". . x . . ."),
+            ("POST /api/v1/certificates/requests", ". . x . . ."),
+            ("POST /api/v1/certificates/requests/{id}", ". . x . . ."),
+            ("DELETE /api/v1/certificates/requests/{id}", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

@@ -12,6 +12,7 @@ use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
+pub use super::moment::parse_time;
 use super::{Addresses, ApiError};
 
 /// The word people see. `Waiting` is everything from found to being sealed.
@@ -39,13 +40,6 @@ pub fn parse_state(text: &str) -> Option<StateGroup> {
         "waiting" => Some(StateGroup::Waiting),
         _ => None,
     }
-}
-
-/// A moment as people write it: RFC 3339, or a day, which begins at midnight UTC.
-pub fn parse_time(text: &str) -> Option<Timestamp> {
-    let midnight = format!("{text}T00:00:00Z");
-    let moment: jiff::Timestamp = text.parse().or_else(|_| midnight.parse()).ok()?;
-    Some(Timestamp::from_millis(moment.as_millisecond()))
 }
 
 /// The state of a recording as people see it.
@@ -398,6 +392,7 @@ pub(super) struct AuditEntryView {
     result: String,
     detail: String,
     recording: Option<String>,
+    object: Option<String>,
     hash: String,
 }
 
@@ -414,6 +409,7 @@ impl From<ChainedEntry> for AuditEntryView {
             result: entry.outcome().as_str().to_owned(),
             detail: entry.detail().to_owned(),
             recording: entry.recording().map(|id| id.to_string()),
+            object: entry.object().map(|id| id.to_string()),
             hash: chained.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
