@@ -32,6 +32,7 @@ mod key_state;
 mod keyring;
 mod keystream;
 mod manager;
+pub mod renewal;
 mod secret;
 mod signing;
 mod slots;
