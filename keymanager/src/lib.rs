@@ -21,6 +21,7 @@
 //!   touches no file outside the folder it is given.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
+mod acme;
 mod certificate;
 mod data_key;
 mod disk;
@@ -40,6 +41,7 @@ mod speed;
 mod store;
 mod tls;
 
+pub use acme::{AcmeOrder, CertificateId};
 pub use certificate::{CertificateFacts, RenewalReason};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;

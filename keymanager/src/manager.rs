@@ -1,5 +1,7 @@
 //! The key manager: the one door to the keys of a state folder.
 
+mod renewal;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -16,6 +18,7 @@ use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
 use crate::keyring::{KeyVersionInfo, Keyring, WrappedKey};
+use crate::renewal::RenewalState;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
 use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
@@ -108,6 +111,7 @@ impl KeyManager {
             keyring: Keyring::generate(now_ms),
             signing: vec![SigningKey::generate(now_ms)],
             tls,
+            renewal: RenewalState::default(),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;

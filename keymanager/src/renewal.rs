@@ -18,11 +18,13 @@
 //! - Failures make the next try later, never the last one.
 
 mod attempts;
+mod state;
 mod window;
 
 use serde::{Deserialize, Serialize};
 
 pub use attempts::{Attempts, FailureClass};
+pub(crate) use state::{ACCOUNTS_MAX, RenewalState};
 pub use window::Window;
 
 /// The certificate that is served, as far as its renewal cares.

@@ -36,6 +36,7 @@ use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
 use crate::keyring::Keyring;
+use crate::renewal::RenewalState;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
 use crate::tls::StoredTls;
@@ -48,6 +49,8 @@ pub(crate) struct Contents {
     /// Oldest first; the last one signs.
     pub(crate) signing: Vec<SigningKey>,
     pub(crate) tls: StoredTls,
+    #[serde(default)]
+    pub(crate) renewal: RenewalState,
 }
 
 impl Contents {

@@ -9,6 +9,7 @@ fn contents() -> Contents {
         keyring: Keyring::generate(0),
         signing: vec![SigningKey::generate(0)],
         tls: StoredTls::new(&names, issued),
+        renewal: RenewalState::default(),
     }
 }
 
