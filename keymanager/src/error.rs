@@ -4,6 +4,7 @@ use std::io;
 
 use uuid::Uuid;
 
+use crate::gate::Report;
 use crate::key_state::KeyState;
 use crate::slots::SlotKind;
 
@@ -149,6 +150,34 @@ pub enum KeyError {
         source: rustls::Error,
     },
 
+    /// The gate keeps the certificate out.
+    #[error("the certificate is refused: {report}")]
+    Refused {
+        /// Every refusal with its hint.
+        report: Box<Report>,
+    },
+    /// It is served already, or waits for its day.
+    #[error("this very certificate is in use already")]
+    NothingNew,
+    /// No stored certificate has this id, or there is none before the live one.
+    #[error("there is no such previous certificate")]
+    UnknownCertificate {
+        /// The id asked for; `None`: the newest one.
+        id: Option<Uuid>,
+    },
+    /// No request has this id, or it was answered.
+    #[error("there is no request {id}")]
+    UnknownRequest {
+        /// The id asked for.
+        id: Uuid,
+    },
+    /// The list is full.
+    #[error("{max} requests wait for an answer already")]
+    TooManyRequests {
+        /// The limit.
+        max: usize,
+    },
+
     /// The text holds no public signing key, or something else as well.
     #[error("the public keys cannot be read")]
     PublicKeysDamaged,
@@ -195,6 +224,11 @@ impl KeyError {
             | Self::Issue { .. }
             | Self::CertificateDamaged
             | Self::Tls { .. }
+            | Self::Refused { .. }
+            | Self::NothingNew
+            | Self::UnknownCertificate { .. }
+            | Self::UnknownRequest { .. }
+            | Self::TooManyRequests { .. }
             | Self::PublicKeysDamaged
             | Self::UnknownSigner { .. }
             | Self::BadSignature => false,
@@ -205,4 +239,16 @@ impl KeyError {
     pub(crate) fn disk(act: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Disk { act, source }
     }
+}
+
+/// `error` and its sources on one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
 }

@@ -24,36 +24,47 @@
 mod acme;
 mod certificate;
 mod data_key;
+mod der;
 mod disk;
 mod envelope;
 mod error;
 pub mod floe;
+pub mod gate;
 mod hex;
+mod import;
 mod key_state;
 mod keyring;
 mod keystream;
 mod manager;
 pub mod renewal;
+mod request;
 mod secret;
 mod signing;
 mod slots;
 mod speed;
 mod store;
+mod stored_tls;
 mod tls;
 
 pub use acme::{AcmeOrder, CertificateId};
 pub use certificate::{CertificateFacts, RenewalReason};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
+pub use gate::GatePolicy;
+pub use import::{Candidate, FILE_BYTES_MAX};
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, WrappedKey};
 pub use keystream::Keystream;
-pub use manager::{CertificateChange, KeyManager, KeyWarning};
+pub use manager::{
+    Adopted, CertificateChange, CertificateInfo, CertificateStanding, KeyManager, KeyWarning,
+};
+pub use request::{CertificateRequest, RequestInfo, RequestPurpose};
 pub use signing::{
     PublicKey, Signature, public_keys_from_pem, public_keys_to_pem, verify_signature,
 };
 pub use slots::{SlotInfo, SlotKind, Unlock};
 pub use speed::cipher_speed;
+pub use stored_tls::CertificateSource;
 pub use tls::TlsIdentity;
 
 /// 256 random bits, for whoever makes a credential out of them. Wiped when dropped.

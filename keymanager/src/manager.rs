@@ -1,12 +1,13 @@
 //! The key manager: the one door to the keys of a state folder.
 
+mod certificates;
 mod renewal;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, flock};
@@ -23,7 +24,10 @@ use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
 use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
 use crate::store::{self, Contents, Store};
-use crate::tls::{StoredTls, TlsIdentity};
+use crate::stored_tls::{CertificateSource, StoredCertificate, StoredTls};
+use crate::tls::TlsIdentity;
+
+pub use certificates::{Adopted, CertificateInfo, CertificateStanding};
 
 /// The keys of one state folder, unlocked. One process at a time has it; its threads share it.
 pub struct KeyManager {
@@ -82,6 +86,15 @@ pub enum CertificateChange {
         /// When it ends, in milliseconds since 1970.
         not_after_ms: i64,
     },
+    /// A staged one has become valid and is served.
+    Activated {
+        /// Which one.
+        id: Uuid,
+        /// Where it came from.
+        source: CertificateSource,
+        /// When it ends, in milliseconds since 1970.
+        not_after_ms: i64,
+    },
 }
 
 impl KeyManager {
@@ -98,7 +111,8 @@ impl KeyManager {
         if Self::exists(folder) {
             return Err(KeyError::Exists);
         }
-        let tls = StoredTls::new(names, certificate::issue_self_signed(names, now_ms)?);
+        let issued = certificate::issue_self_signed(names, now_ms)?;
+        let tls = StoredTls::new(names, StoredCertificate::self_signed(issued, now_ms));
         let disk_error = || KeyError::disk("making the key store");
         let parent = disk::parent(folder);
         fs::create_dir_all(parent).map_err(disk_error())?;
@@ -218,25 +232,28 @@ impl KeyManager {
         &self.tls
     }
 
-    /// Issues the self-signed certificate anew if it is due; stores it, then publishes it. Call it
-    /// at start and every minute or so, on the wall clock.
+    /// Serves a staged certificate whose time has come, and issues a self-signed one anew if it is
+    /// due: stored first, then published. One from elsewhere is never replaced, be it over. Call
+    /// it at start and every minute or so, on the wall clock.
     ///
     /// # Errors
     ///
     /// [`KeyError::Disk`] and the certificate's errors; the old certificate goes on being served.
     pub fn ensure_certificate(&self, now_ms: i64) -> Result<CertificateChange, KeyError> {
         let mut writer = self.writer();
+        if let Some(change) = self.activate_staged(&mut writer, now_ms)? {
+            return Ok(change);
+        }
+        let mut contents = Contents::clone(&self.contents.load());
+        if contents.tls.live.source != CertificateSource::SelfSigned {
+            return Ok(CertificateChange::None);
+        }
         let Some(reason) = self.tls.facts().renewal_due(now_ms) else {
             return Ok(CertificateChange::None);
         };
-        let mut contents = Contents::clone(&self.contents.load());
-        let names = &contents.tls.names;
-        contents.tls = StoredTls::new(names, certificate::issue_self_signed(names, now_ms)?);
-        let certified = contents.tls.certified()?;
-        let published = self.tls.prepare(|serving| serving.certified = certified)?;
-        writer.store.commit(&contents)?;
-        self.contents.store(Arc::new(contents));
-        self.tls.publish(published);
+        let issued = certificate::issue_self_signed(&contents.tls.names, now_ms)?;
+        contents.tls.advance(StoredCertificate::self_signed(issued, now_ms));
+        self.install(&mut writer, contents)?;
         Ok(CertificateChange::Renewed { reason, not_after_ms: self.tls.facts().not_after_ms })
     }
 
@@ -268,7 +285,7 @@ impl KeyManager {
         let root = slots.unlock(folder, unlock)?;
         let (store, contents) = Store::open(folder, &root, slots.store())?;
         slots.sweep(folder)?;
-        let tls = TlsIdentity::new(contents.tls.certified()?)?;
+        let tls = TlsIdentity::new(contents.tls.live.certified()?)?;
         Ok(Self {
             folder: folder.into(),
             _lock: lock,

@@ -39,7 +39,7 @@ use crate::keyring::Keyring;
 use crate::renewal::RenewalState;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
-use crate::tls::StoredTls;
+use crate::stored_tls::StoredTls;
 
 /// What the store holds. A change is a clone with the change, stored, then published.
 #[derive(Clone, Debug, Serialize, Deserialize)]

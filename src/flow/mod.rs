@@ -138,7 +138,7 @@ impl Engine {
     pub fn renew_certificate(&self, now: Timestamp) -> Result<(), FlowError> {
         match self.keys.ensure_certificate(now.as_millis())? {
             CertificateChange::None => Ok(()),
-            CertificateChange::Renewed { .. } => {
+            CertificateChange::Renewed { .. } | CertificateChange::Activated { .. } => {
                 self.note_daemon(Activity::CertificateRenewed, now)
             }
         }

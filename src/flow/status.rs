@@ -198,7 +198,7 @@ impl Engine {
             not_after: Timestamp::from_millis(facts.not_after_ms),
             names: facts.names.clone(),
             sha256: facts.sha256,
-            source: "self-signed",
+            source: self.keys.certificate_source().as_str(),
         }
     }
 

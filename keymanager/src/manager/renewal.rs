@@ -4,15 +4,50 @@
 //! store, so the old or the new memory. Lost with the old one are at most one failure (the next
 //! try comes sooner) or one order (a new one is begun).
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
-use super::*;
+use super::{CertificateChange, KeyManager};
 use crate::acme::{AcmeAccount, AcmeOrder, CertificateId, Challenge};
+use crate::certificate;
+use crate::error::KeyError;
 use crate::hex::HexBytes;
-use crate::renewal::{ACCOUNTS_MAX, AriPick, Attempts, FailureClass, Policy, Subject};
+use crate::renewal::{
+    ACCOUNTS_MAX, AriPick, Attempts, FailureClass, Policy, RenewalState, Subject,
+};
+use crate::store::Contents;
+use crate::stored_tls::StoredCertificate;
 
 impl KeyManager {
+    /// Issues a self-signed certificate for `names`, stores it, then serves it, whatever served
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::BadNames`], [`KeyError::Disk`]; the old certificate goes on being served.
+    pub fn renew_self_signed(&self, names: &[String], now_ms: i64) -> Result<(), KeyError> {
+        let issued = certificate::issue_self_signed(names, now_ms)?;
+        let mut writer = self.writer();
+        let mut contents = Contents::clone(&self.contents.load());
+        contents.tls.names = names.to_vec();
+        contents.tls.advance(StoredCertificate::self_signed(issued, now_ms));
+        self.install(&mut writer, contents)
+    }
+
+    /// Serves a certificate that waited for its day, if that has come.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Disk`]; the old certificate goes on being served.
+    pub fn activate_staged_certificate(
+        &self,
+        now_ms: i64,
+    ) -> Result<Option<CertificateChange>, KeyError> {
+        self.activate_staged(&mut self.writer(), now_ms)
+    }
+
     /// The tries since the last success.
     pub fn renewal_attempts(&self) -> Attempts {
         self.contents.load().renewal.attempts.clone()

@@ -1,6 +1,7 @@
 use super::*;
 
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};

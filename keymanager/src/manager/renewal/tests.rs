@@ -1,10 +1,15 @@
 use super::*;
 
+use std::path::PathBuf;
+
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, ServerConnection};
 use rustls::{SignatureScheme, crypto};
+
+use crate::disk;
+use crate::slots::Unlock;
 
 const NOW_MS: i64 = 1_795_000_000_000;
 
