@@ -22,6 +22,7 @@ use crate::compliance::audit::Activity;
 use crate::config;
 use crate::config::{Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
+use crate::daemon::certificates::{Certificates, Renewals};
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
@@ -142,7 +143,7 @@ pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
     }
     let vault = LocalVault::open(&config.vault, vault::Layout::Own, config.reserve_bytes)?;
     let stores = config.stores.iter().map(spec_of).collect::<Result<_, _>>()?;
-    Ok(Engine::new(Parts {
+    let engine = Engine::new(Parts {
         catalog,
         keys,
         vault,
@@ -153,7 +154,9 @@ pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
-    })?)
+    })?;
+    engine.plan_certificate(config.certificate.plan(config.chosen_names()));
+    Ok(engine)
 }
 
 fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bool), AppError> {
@@ -167,10 +170,7 @@ fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bo
     } else {
         KeyManager::open(&folder, &Unlock::File)?
     };
-    // A renewal that fails leaves the old certificate serving; housekeeping tries again.
-    if let Err(error) = keys.ensure_certificate(now_ms) {
-        tracing::error!(%error, "the certificate was not renewed");
-    }
+    // Renewals are the driver's affair: by then it is known whether the clock is to be believed.
     let catalog = Catalog::open(&config::catalog_in(&config.state))?;
     Ok((catalog, keys, created))
 }
@@ -218,13 +218,15 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
     let bell = Arc::new(Bell::default());
     let daemon_uid = rustix::process::geteuid().as_raw();
     let doors_pool = WorkPool::new(DOOR_JOBS);
+    let renewals = Arc::new(Renewals::default());
     let services = Services::new(
         Arc::clone(&engine),
         doors_pool.clone(),
         clock.clone(),
         Arc::clone(&bell),
         daemon_uid,
-    );
+    )
+    .with_renewals(Arc::clone(&renewals));
     let unix = UnixDoor::bind(&config::socket_in(&config.state))?;
     let https = listen::bind_tcp(config.https).await?;
     let health = listen::bind_tcp(config.health).await?;
@@ -238,6 +240,14 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
     doors.spawn(listen::serve_tls(https, api, move || tls.keys().tls().current(), stopped.clone()));
     doors.spawn(listen::serve_plain(health, http::health(services), stopped.clone()));
 
+    let certificates = Certificates::new(
+        Arc::clone(&engine),
+        WorkPool::new(1),
+        clock.clone(),
+        renewals,
+        config.certificate.supply(),
+        addresses.https,
+    );
     let daemon = Daemon {
         engine: Arc::clone(&engine),
         clock,
@@ -247,6 +257,7 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
         heartbeat: Heartbeat::default(),
     };
     let mut tasks = daemon.start(&stopped);
+    tasks.spawn(certificates.run(stopped.clone()));
     tracing::info!(https = %addresses.https, health = %addresses.health, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 

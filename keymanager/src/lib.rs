@@ -71,3 +71,9 @@ pub use tls::TlsIdentity;
 pub fn expose_random() -> zeroize::Zeroizing<[u8; 32]> {
     zeroize::Zeroizing::new(*secret::Secret::generate().expose_bytes())
 }
+
+/// The roots that this host trusts, DER; none if it has none.
+pub fn platform_roots() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs();
+    found.certs.iter().map(|certificate| certificate.to_vec()).collect()
+}

@@ -12,6 +12,7 @@ use super::output;
 pub(super) fn run(global: &Global, verb: &Certs) -> Result<(), Failure> {
     match verb {
         Certs::Show { pem } => show(global, *pem),
+        Certs::Renew { now, wait } => super::renewal::renew(global, *now, *wait),
     }
 }
 

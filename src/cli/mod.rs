@@ -13,6 +13,7 @@ mod offline;
 mod online;
 mod output;
 mod remote;
+mod renewal;
 mod setup;
 
 use std::path::PathBuf;
@@ -129,6 +130,8 @@ mod tests {
             "keys public -o k",
             "certs show",
             "certs show --pem",
+            "certs renew",
+            "certs renew --now --wait",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",

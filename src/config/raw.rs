@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intake::profile::{PROFILES, Profile};
 
+use super::certificate::RawCertificate;
 use super::{Config, ConfigError, Layout, LogLevel, Overrides, Poll, StoreConfig};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -21,6 +22,7 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    certificate: RawCertificate,
     store: Vec<RawStore>,
 }
 
@@ -76,7 +78,7 @@ impl Default for RawListen {
         Self {
             https: SocketAddr::from(([127, 0, 0, 1], 9443)),
             health: SocketAddr::from(([127, 0, 0, 1], 9464)),
-            names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            names: DEFAULT_NAMES.map(str::to_owned).to_vec(),
         }
     }
 }
@@ -172,7 +174,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, store } = self;
+        let Self { state, log, listen, vault, ingest, certificate, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -202,6 +204,7 @@ impl RawConfig {
             log,
             https: over.https.unwrap_or(listen.https),
             health: over.health.unwrap_or(listen.health),
+            certificate: certificate.validate(&names)?,
             names,
             stores,
             reserve_bytes: vault.reserve.0,
@@ -302,7 +305,7 @@ fn check_names(names: &[String]) -> Result<(), ConfigError> {
     }
 }
 
-fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
+pub(super) fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
     if path.is_absolute() {
         return Ok(());
     }
@@ -333,7 +336,7 @@ fn span_within(key: &str, span: Duration, least: u64, most: u64) -> Result<(), C
     ))
 }
 
-fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
+pub(super) fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
     ConfigError::Value { key: key.to_owned(), problem: problem.to_owned(), hint: hint.to_owned() }
 }
 
@@ -368,6 +371,7 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            certificate: RawCertificate::from(&config.certificate),
             store: store.collect(),
         }
     }
@@ -383,5 +387,8 @@ const UNITS: &[(&str, u64)] = &[
     ("MB", 1_000_000),
     ("B", 1),
 ];
+
+/// What the certificate is for unless somebody says so.
+pub(super) const DEFAULT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 const STORES_MAX: usize = 256;

@@ -21,6 +21,7 @@ mod parallel;
 mod pieces;
 mod recover;
 mod removal;
+mod renewal;
 mod sidecars;
 mod status;
 mod stores;
@@ -30,11 +31,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use keymanager::{CertificateChange, KeyManager};
+use keymanager::KeyManager;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timestamp;
-use crate::compliance::audit::Activity;
 use crate::domain::lifecycle::RecordingState;
 use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
@@ -43,6 +43,7 @@ pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilte
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
+pub use renewal::{CertificatePlan, Origin, RenewalFailure, RenewalStatus, TICK_MS, Tended};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
 
@@ -85,6 +86,7 @@ pub struct Engine {
     totals: TotalCounters,
     /// The clock jumped: nothing irrevocable may follow its word.
     clock_suspect: AtomicBool,
+    renewal: renewal::RenewalDesk,
 }
 
 impl Engine {
@@ -117,6 +119,7 @@ impl Engine {
             told: Mutex::default(),
             totals: TotalCounters::default(),
             clock_suspect: AtomicBool::new(false),
+            renewal: renewal::RenewalDesk::default(),
         })
     }
 
@@ -128,20 +131,6 @@ impl Engine {
     /// The keys, for certificates and public keys.
     pub fn keys(&self) -> &KeyManager {
         &self.keys
-    }
-
-    /// Renews the certificate if it is time; the old one serves on if that fails.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Keys`], [`FlowError::Catalog`].
-    pub fn renew_certificate(&self, now: Timestamp) -> Result<(), FlowError> {
-        match self.keys.ensure_certificate(now.as_millis())? {
-            CertificateChange::None => Ok(()),
-            CertificateChange::Renewed { .. } | CertificateChange::Activated { .. } => {
-                self.note_daemon(Activity::CertificateRenewed, now)
-            }
-        }
     }
 
     /// True if the catalog answers: proof of life for a watchdog.

@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{Engine, FlowError, StoreSlot};
+use crate::flow::{Engine, FlowError, RenewalStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -36,6 +36,8 @@ pub struct Status {
     pub started_at: Timestamp,
     /// Running totals.
     pub totals: Totals,
+    /// How renewals of the certificate are going.
+    pub renewal: RenewalStatus,
 }
 
 /// One thing to mend.
@@ -188,6 +190,7 @@ impl Engine {
             checks,
             started_at: self.started_at,
             totals: self.totals(),
+            renewal: self.renewal_status(now),
         })
     }
 
@@ -265,14 +268,7 @@ impl Engine {
                     .to_owned(),
             });
         }
-        let left = self.certificate().not_after.since(now);
-        if left < CERTIFICATE_SHORT {
-            warnings.push(Warning {
-                code: "certificate-ends-soon",
-                message: format!("the certificate ends in {} days", left.as_secs() / 86_400),
-                hint: "see the log for why it was not renewed".to_owned(),
-            });
-        }
+        warnings.extend(self.certificate_warnings(now));
         warnings
     }
 }
@@ -369,6 +365,3 @@ fn store_status(slot: &StoreSlot, waiting: u64) -> StoreStatus {
         promise: storage.map_or("unknown", |report| report.promise.as_str()),
     }
 }
-
-/// From here on a person hears that the certificate was not renewed.
-const CERTIFICATE_SHORT: Duration = Duration::from_secs(14 * 86_400);

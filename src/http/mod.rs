@@ -25,6 +25,7 @@ pub mod listen;
 mod media;
 mod range;
 mod recordings;
+mod renewal;
 mod system;
 pub mod view;
 
@@ -40,6 +41,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Permission;
 use crate::clock::{Clock, Timestamp};
+use crate::daemon::certificates::Renewals;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::watch::Bell;
 use crate::flow::Engine;
@@ -64,6 +66,7 @@ pub struct Services {
     streams: Arc<Semaphore>,
     playbacks: Arc<media::Playbacks>,
     refusals: Arc<auth::RefusalBudget>,
+    renewals: Arc<Renewals>,
 }
 
 /// Where the doors really listen, port 0 resolved.
@@ -96,7 +99,14 @@ impl Services {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             playbacks: Arc::default(),
             refusals: Arc::default(),
+            renewals: Arc::default(),
         }
+    }
+
+    /// The same with somebody who hears when a certificate is asked for.
+    #[must_use]
+    pub fn with_renewals(self, renewals: Arc<Renewals>) -> Self {
+        Self { renewals, ..self }
     }
 
     /// Makes the bound addresses known to `status`. Later calls change nothing.
@@ -174,6 +184,9 @@ pub const ROUTES: &[Route] = {
         }),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
+        route("POST", "/api/v1/certificates/renew", Some(P::CertificateManage), Slow, || {
+            post(renewal::renew)
+        }),
     ]
 };
 
@@ -261,6 +274,7 @@ mod tests {
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
             ("GET /api/v1/certificate", "x x x x x x"),
+            ("POST /api/v1/certificates/renew", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

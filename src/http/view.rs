@@ -12,7 +12,7 @@ use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
-use super::{Addresses, ApiError};
+use super::{Addresses, ApiError, renewal};
 
 /// The word people see. `Waiting` is everything from found to being sealed.
 pub fn state_word(group: StateGroup) -> &'static str {
@@ -107,6 +107,7 @@ pub(super) struct StatusView {
     warnings: Vec<WarningView>,
     totals: TotalsView,
     listen: Option<ListenView>,
+    renewal: renewal::RenewalView,
 }
 
 #[derive(Serialize)]
@@ -234,6 +235,7 @@ impl StatusView {
                 watches: totals.watches,
                 scans: totals.scans,
             },
+            renewal: renewal::RenewalView::from(status.renewal),
             listen: addresses.map(|bound| ListenView {
                 https: bound.https.to_string(),
                 health: bound.health.to_string(),

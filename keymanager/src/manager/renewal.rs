@@ -148,6 +148,16 @@ impl KeyManager {
         self.change_renewal(|state| state.clock_high_ms = now_ms)
     }
 
+    /// Believes `now_ms` although a later moment was believed before, because time showed that to
+    /// be wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Disk`]; then the earlier moment stays.
+    pub fn accept_time(&self, now_ms: i64) -> Result<(), KeyError> {
+        self.change_renewal(|state| state.clock_high_ms = now_ms)
+    }
+
     /// The account at `directory` as [`store_acme_account`](Self::store_acme_account) took it,
     /// its private key included.
     pub fn expose_acme_account(&self, directory: &str) -> Option<Zeroizing<Vec<u8>>> {
