@@ -1,7 +1,11 @@
 //! The certificate renews itself: self-signed, from files, from an authority, under wrong clocks.
 
+mod acme;
+mod clocks;
 mod files;
 mod own;
+mod pebble;
+mod suggested;
 
 use crate::common::daemon::Daemon;
 
