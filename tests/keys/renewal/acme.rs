@@ -14,7 +14,7 @@ use crate::common::{or_skip, tools};
 const TOOLS: &[&str] = &["openssl", "pebble", "pebble-challtestsrv"];
 
 /// Renews at once; pebble's chaos may want another try, which goes on with the same order.
-fn renew(daemon: &Daemon, pebble: &Pebble) -> Value {
+pub(super) fn renew(daemon: &Daemon, pebble: &Pebble) -> Value {
     for _ in 0..5 {
         if let Some(answer) = daemon.try_json(&["certs", "renew", "--now", "--wait"]) {
             return answer;
