@@ -11,14 +11,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keymanager::{KeyError, KeyManager, Unlock};
+use keymanager::gate::{self, Notice};
+use keymanager::{
+    Candidate, CertificateRequest, CertificateSource, GatePolicy, KeyError, KeyManager,
+    RequestPurpose, Unlock,
+};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
-use crate::compliance::audit::Activity;
+use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::config;
 use crate::config::{Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
@@ -80,6 +84,10 @@ impl AppError {
                 "choose another address with --listen or --health-listen; port 0 picks a free one"
             }
             Self::Listen(ListenError::NotASocket) => "move the file away, or choose another folder",
+            Self::Keys(KeyError::Refused { .. }) => "`recseal certs check FILE` says what to do",
+            Self::Keys(KeyError::BadNames { .. }) => {
+                "say --names recorder1.example.org: names that an authority can know"
+            }
             Self::Folder { .. } => "check that it can be made there, and by this user",
             Self::Keys(_)
             | Self::Catalog(_)
@@ -99,16 +107,71 @@ pub struct Prepared {
     pub created: bool,
     /// SHA-256 of the certificate, hex.
     pub certificate_sha256: String,
+    /// The request that was asked for.
+    pub request: Option<CertificateRequest>,
+    /// What the gate remarked about the certificate that was brought.
+    pub notices: Vec<Notice>,
+}
+
+/// What the certificate of a first start is to be.
+#[derive(Debug)]
+pub enum FirstCertificate {
+    /// Self-signed.
+    SelfSigned,
+    /// Brought by a person.
+    Brought(Box<Candidate>, GatePolicy),
+    /// Self-signed, until an authority has answered the request that is made.
+    Requested,
 }
 
 /// Makes the state folder complete without starting anything: keys, certificate, catalog, vault.
 ///
 /// # Errors
 ///
-/// [`AppError`]; what was made so far stays and is used by the next call.
-pub fn prepare(config: &Config, clock: &Clock) -> Result<Prepared, AppError> {
-    let (_, keys, created) = open_state(config, clock)?;
-    Ok(Prepared { created, certificate_sha256: keys.tls().facts().sha256 })
+/// [`AppError`]; what was made so far stays and is used by the next call. A certificate that the
+/// gate refuses is refused before anything is made.
+pub fn prepare(
+    config: &Config,
+    clock: &Clock,
+    first: &FirstCertificate,
+) -> Result<Prepared, AppError> {
+    let now_ms = clock.now().as_millis();
+    if let FirstCertificate::Brought(candidate, policy) = first {
+        let report = gate::check(candidate, policy, None, now_ms);
+        if !report.passed() {
+            return Err(KeyError::Refused { report: Box::new(report) }.into());
+        }
+    }
+    let (catalog, keys, created) = open_state(config, clock)?;
+    let mut made =
+        Prepared { created, certificate_sha256: String::new(), request: None, notices: Vec::new() };
+    let note = |activity, id| {
+        let entry = AuditEntry::new(clock.now(), Actor::DAEMON, activity).on_object(id);
+        catalog.write(|tx| tx.append_audit(&entry))
+    };
+    match first {
+        FirstCertificate::SelfSigned => {}
+        FirstCertificate::Brought(candidate, policy) => {
+            let source = CertificateSource::Imported;
+            match keys.adopt(candidate, source, policy, now_ms) {
+                Ok(adopted) => {
+                    made.notices = adopted.notices;
+                    note(Activity::CertificateImported, adopted.id)?;
+                }
+                // Called again with the same file: that is what was wanted.
+                Err(KeyError::NothingNew) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        FirstCertificate::Requested => {
+            let names = GatePolicy::for_server(&config.names).wanted_names;
+            let request = keys.request_certificate(&names, RequestPurpose::Manual, now_ms)?;
+            note(Activity::CertificateRequested, request.id)?;
+            made.request = Some(request);
+        }
+    }
+    made.certificate_sha256 = keys.tls().facts().sha256;
+    Ok(made)
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -171,6 +234,10 @@ fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bo
         KeyManager::open(&folder, &Unlock::File)?
     };
     // Renewals are the driver's affair: by then it is known whether the clock is to be believed.
+    // The gate looks at what is served, too: it goes on being served, but somebody should know.
+    for refusal in keys.check_live_certificate(&GatePolicy::default(), now_ms).refusals {
+        tracing::warn!(code = refusal.code.as_str(), "the certificate in use would be refused");
+    }
     let catalog = Catalog::open(&config::catalog_in(&config.state))?;
     Ok((catalog, keys, created))
 }

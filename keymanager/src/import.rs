@@ -124,6 +124,16 @@ impl Candidate {
     }
 }
 
+/// Certificates to trust, from PEM; DER.
+///
+/// # Errors
+///
+/// The refusal that says what cannot be read, also if there is none.
+pub fn roots_from_pem(pem: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+    let roots = pem_text::read(pem, None)?.certificates;
+    if roots.is_empty() { Err(no_certificate(true)) } else { Ok(roots) }
+}
+
 /// What was found in a file, in its order.
 #[derive(Default)]
 struct Found {
@@ -166,6 +176,3 @@ fn too_large(len_bytes: usize) -> Refusal {
 /// No real chain with its key is longer.
 pub const FILE_BYTES_MAX: usize = 256 << 10;
 const CERTIFICATES_MAX: usize = 16;
-
-#[cfg(test)]
-mod tests;

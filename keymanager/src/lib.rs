@@ -18,7 +18,8 @@
 //! - No function returns key bytes, except those named `expose_…`. No `Debug` shows any.
 //! - What holds key bytes wipes them when dropped.
 //! - This crate does not know recordings but by id, does no network I/O, has no clock, and
-//!   touches no file outside the folder it is given.
+//!   touches no file outside the folder it is given,
+//!   except to read which root certificates this host trusts.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
 mod acme;
@@ -51,7 +52,7 @@ pub use certificate::{CertificateFacts, RenewalReason};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
 pub use gate::GatePolicy;
-pub use import::{Candidate, FILE_BYTES_MAX};
+pub use import::{Candidate, FILE_BYTES_MAX, roots_from_pem};
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, WrappedKey};
 pub use keystream::Keystream;

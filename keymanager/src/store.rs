@@ -104,7 +104,7 @@ impl Store {
                 Read::Whole(contents) => {
                     contents.check()?;
                     store.settle(generation, &damaged).map_err(KeyError::disk(SETTLING))?;
-                    return Ok((store, contents));
+                    return Ok((store, *contents));
                 }
                 Read::Damaged => damaged.push(generation),
                 Read::Foreign => {
@@ -178,7 +178,7 @@ impl Store {
         }
         // It is authentic, so what we cannot read is not damage but news from the future.
         serde_json::from_slice(&plaintext)
-            .map(Read::Whole)
+            .map(|contents| Read::Whole(Box::new(contents)))
             .map_err(|_| KeyError::LaterFormat { generation })
     }
 
@@ -254,7 +254,7 @@ impl Store {
 
 /// What reading one generation found.
 enum Read {
-    Whole(Contents),
+    Whole(Box<Contents>),
     Damaged,
     /// Whole as far as one can see, but of another store.
     Foreign,

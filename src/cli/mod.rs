@@ -5,9 +5,11 @@
 
 pub mod args;
 mod audit;
+mod certificate_file;
 mod certs;
 mod doctor;
 pub mod failure;
+mod init;
 mod keys;
 mod offline;
 mod online;
@@ -50,7 +52,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Serve(serve) => setup::serve(global, &serve),
-        Command::Init(init) => setup::init(global, &init),
+        Command::Init(init) => init::run(global, init),
         Command::Status => online::status(global),
         Command::Recordings(recordings) => online::recordings(global, &recordings),
         Command::Open(open) => online::open(global, &open),
@@ -132,6 +134,15 @@ mod tests {
             "certs show --pem",
             "certs renew",
             "certs renew --now --wait",
+            "certs list",
+            "certs check c.pem --key k --password-file - --root r.pem --names a,b",
+            "certs import c.p12 --password-file p --allow-names reason",
+            "certs csr --names a,b -o r.csr",
+            "certs complete ID c.pem --root r.pem",
+            "certs cancel ID --yes",
+            "certs rollback",
+            "certs rollback ID",
+            "certs history",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",
@@ -148,6 +159,8 @@ mod tests {
             "serve",
             "serve --config f --store /a:obs --store /b --listen 127.0.0.1:0",
             "init --names a,b",
+            "init --cert c.pem --key k --password-file - --root r.pem --allow-names reason",
+            "init --names a.example --csr a.csr",
         ] {
             for whole in [
                 format!("recseal --state /s --json {line}"),

@@ -251,14 +251,19 @@ pub(super) fn key_text(remote: &Remote, id: RecordingId) -> Result<Zeroizing<Str
 
 /// Saves text of the daemon to a file, or prints it.
 pub(super) fn save(global: &Global, out: &Out, bytes: &[u8]) -> Result<(), Failure> {
-    use std::io::Write;
-    let mut sink = Sink::open(out)?;
-    sink.write_all(bytes).map_err(|error| Failure::file("output file", &error))?;
-    sink.finish()?;
+    save_quietly(out, bytes)?;
     if out.out == Path::new("-") {
         return Ok(());
     }
     say(global, &json!({ "written": true, "bytes": bytes.len() }), "written\n")
+}
+
+/// The same without a word.
+pub(super) fn save_quietly(out: &Out, bytes: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut sink = Sink::open(out)?;
+    sink.write_all(bytes).map_err(|error| Failure::file("output file", &error))?;
+    sink.finish()
 }
 
 /// `recseal tokens`

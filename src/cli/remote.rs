@@ -48,6 +48,16 @@ impl Remote {
         if text.is_empty() { Ok(Value::Null) } else { parse(&text) }
     }
 
+    /// `POST` whose refusal is an answer too: the status and the document.
+    pub(super) fn ask(&self, target: &str, body: &Value) -> Result<(u16, Value), Failure> {
+        self.runtime.block_on(async {
+            let response = self.exchange(Method::POST, target, Some(body)).await?;
+            let status = response.status().as_u16();
+            let text = whole(response).await?;
+            Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        })
+    }
+
     /// The whole answer as text; wiped when dropped, because it may be a key.
     pub(super) fn text(
         &self,
@@ -117,6 +127,22 @@ impl Remote {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, Failure> {
+        let response = self.exchange(method, target, body).await?;
+        let status = response.status().as_u16();
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let text = whole(response).await?;
+        Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Sends one request; every answer is one.
+    async fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| unreachable_by(&e))?;
         let broken = |_| {
             Failure::new(
@@ -136,13 +162,7 @@ impl Remote {
         let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| {
             Failure::usage(format!("the request cannot be written: {error}"), "check the values")
         })?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status().as_u16();
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let text = whole(response).await?;
-        Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
+        sender.send_request(request).await.map_err(broken)
     }
 }
 
@@ -187,10 +207,10 @@ fn unreachable_by(error: &io::Error) -> Failure {
 }
 
 /// What an HTTP error means for the caller's shell.
-fn refused(status: u16, problem: &Value) -> Failure {
+pub(super) fn refused(status: u16, problem: &Value) -> Failure {
     let word = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default();
     let exit = match (status, word("code")) {
-        (_, "damaged") => exit::VERIFICATION_FAILED,
+        (_, "damaged" | "certificate-refused") => exit::VERIFICATION_FAILED,
         (400, _) => exit::USAGE,
         (401 | 403 | 409 | 422, _) => exit::REFUSED,
         (404 | 410, _) => exit::NOT_FOUND,
@@ -260,6 +280,7 @@ mod tests {
             (422, "invalid", 5),
             (410, "deleted", 6),
             (500, "damaged", 4),
+            (422, "certificate-refused", 4),
             (500, "internal", 1),
             (503, "busy", 1),
         ] {

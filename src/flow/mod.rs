@@ -11,6 +11,7 @@
 //! line can be cut anywhere: until `Sealed` the original is the good copy, from then on the
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
+mod certificates;
 pub mod crash;
 mod desk;
 mod discover;

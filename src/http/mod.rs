@@ -17,12 +17,14 @@
 //! - Bodies, requests at a time, streams at a time and seconds are bounded.
 
 mod auth;
+pub mod certificates;
 mod error;
 mod extract;
 mod guard;
 mod health;
 pub mod listen;
 mod media;
+mod moment;
 mod range;
 mod recordings;
 mod renewal;
@@ -187,6 +189,36 @@ pub const ROUTES: &[Route] = {
         route("POST", "/api/v1/certificates/renew", Some(P::CertificateManage), Slow, || {
             post(renewal::renew)
         }),
+        route("GET", "/api/v1/certificates", Some(P::KeyView), Quick, || get(certificates::list)),
+        route("POST", "/api/v1/certificates", Some(P::CertificateManage), Slow, || {
+            post(certificates::import).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/check", Some(P::KeyView), Slow, || {
+            post(certificates::check).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/rollback", Some(P::CertificateManage), Slow, || {
+            post(certificates::rollback)
+        }),
+        route("POST", "/api/v1/certificates/requests", Some(P::CertificateManage), Slow, || {
+            post(certificates::request)
+        }),
+        route(
+            "POST",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || {
+                post(certificates::complete)
+                    .layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+            },
+        ),
+        route(
+            "DELETE",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || delete(certificates::cancel),
+        ),
     ]
 };
 
@@ -275,6 +307,13 @@ mod tests {
             ("GET /api/v1/keys/public", "x x x x x x"),
             ("GET /api/v1/certificate", "x x x x x x"),
             ("POST /api/v1/certificates/renew", ". . x . . ."),
+            ("GET /api/v1/certificates", ". . x . x ."),
+            ("POST /api/v1/certificates", ". . x . . ."),
+            ("POST /api/v1/certificates/check", ". . x . x ."),
+            ("POST /api/v1/certificates/rollback", ". . x . . ."),
+            ("POST /api/v1/certificates/requests", ". . x . . ."),
+            ("POST /api/v1/certificates/requests/{id}", ". . x . . ."),
+            ("DELETE /api/v1/certificates/requests/{id}", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

@@ -24,27 +24,38 @@ pub(super) fn check(
         now_ms.clamp(facts.not_before_ms, facts.not_after_ms.max(facts.not_before_ms))
     });
     let given: Vec<_> = policy.extra_roots.iter().map(|root| der(root)).collect();
-    if let Ok(root) = reach(&chain, &given, at_ms) {
-        return Some(root);
-    }
+    let mut why = match reach(&chain, &given, at_ms) {
+        Ok(root) => return Some(root),
+        Err(why) => why,
+    };
     let platform = rustls_native_certs::load_native_certs().certs;
-    let why = match reach(&chain, &platform, at_ms) {
+    match reach(&chain, &platform, at_ms) {
         Ok(root) => {
             too_long(report);
             return Some(root);
         }
-        Err(why) => why,
-    };
+        Err(other) => why = worse(why, other),
+    }
     let mut brought: Vec<_> = candidate.roots.iter().map(|root| der(root)).collect();
     // A self-signed one is its own root.
     brought.extend(chain.first().cloned());
-    if let Ok(root) = reach(&chain, &brought, at_ms) {
-        report.note(
-            GateCode::PrivateRoot,
-            "the chain ends at a root that this host does not know",
-            "give that root to every client; with --root FILE it is checked against your copy",
-        );
-        return Some(root);
+    match reach(&chain, &brought, at_ms) {
+        Ok(root) => {
+            report.note(
+                GateCode::PrivateRoot,
+                "the chain ends at a root that this host does not know",
+                "give that root to every client; with --root FILE it is checked against your copy",
+            );
+            return Some(root);
+        }
+        Err(other) => why = worse(why, other),
+    }
+    if let [links @ .., last] = chain.as_slice()
+        && !links.is_empty()
+        && let Err(other) = reach(links, std::slice::from_ref(last), at_ms)
+    {
+        // Without a root to reach, nobody has looked yet whether the links hold.
+        why = worse(why, other);
     }
     incomplete(&chain, policy, &why, platform.len(), report);
     chain.last().cloned()
@@ -71,6 +82,11 @@ fn reach(
     reached.map(|(_, root)| (*root).clone()).ok_or(webpki::Error::UnknownIssuer)
 }
 
+/// Of two reasons the one that is not merely a missing root.
+fn worse(one: webpki::Error, other: webpki::Error) -> webpki::Error {
+    if matches!(one, webpki::Error::UnknownIssuer) { other } else { one }
+}
+
 /// Names the issuer that the last certificate of the chain asks for.
 fn incomplete(
     chain: &[CertificateDer<'static>],
@@ -90,7 +106,7 @@ fn incomplete(
         }
         other => format!("the chain does not hold ({other:?}); it ends at \"{issuer}\""),
     };
-    if policy.allow_private {
+    if policy.allow_private && matches!(why, webpki::Error::UnknownIssuer) {
         let hint = "nothing to do if the authority is a private one: clients need its root";
         return report.note(GateCode::ChainIncomplete, message, hint);
     }

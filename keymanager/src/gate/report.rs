@@ -27,6 +27,8 @@ pub enum GateCode {
     KeyMismatch,
     /// A key that can be broken, or of a kind that TLS does not use.
     KeyWeak,
+    /// Strong, but browsers do not take it.
+    KeyUnusual,
     /// A signature that can be forged.
     SigWeak,
     /// Over, or over within the hour.
@@ -75,6 +77,7 @@ impl GateCode {
             Self::LegacyEncryption => "legacy-encryption",
             Self::KeyMismatch => "key-mismatch",
             Self::KeyWeak => "key-weak",
+            Self::KeyUnusual => "key-unusual",
             Self::SigWeak => "sig-weak",
             Self::Expired => "expired",
             Self::NotYetValid => "not-yet-valid",

@@ -20,6 +20,10 @@ pub(super) fn check(candidate: &Candidate, report: &mut Report) {
                         `recseal certs csr` makes the key";
             report.refuse(GateCode::KeyWeak, format!("{whose} has {weakness}"), hint);
         }
+        if place == 0 && is_unusual(certificate.public_key()) {
+            let hint = "nothing to do if no browser is used; else ask for P-256 or RSA";
+            report.note(GateCode::KeyUnusual, "browsers do not take keys of this kind", hint);
+        }
         let algorithm = certificate.signature_algorithm.algorithm.to_id_string();
         if let Some((_, name)) = WEAK_SIGNATURES.iter().find(|(oid, _)| *oid == algorithm) {
             let hint = "ask your authority for a certificate signed with SHA-256";
@@ -70,8 +74,7 @@ fn weak_key(key: &SubjectPublicKeyInfo<'_>) -> Option<String> {
             (bits < RSA_BITS_MIN).then(|| format!("an RSA key of {bits} bits"))
         }
         (EC, _) => {
-            let curve = key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
-            let curve = curve.map(|oid| oid.to_id_string()).unwrap_or_default();
+            let curve = curve(key);
             (!CURVES.contains(&curve.as_str())).then(|| match curve.as_str() {
                 SECP256K1 => "a key on the curve secp256k1, which TLS does not use".to_owned(),
                 _ => "a key on a curve that TLS does not use".to_owned(),
@@ -80,6 +83,16 @@ fn weak_key(key: &SubjectPublicKeyInfo<'_>) -> Option<String> {
         (ED25519, _) => None,
         _ => Some("a key of a kind that TLS does not use".to_owned()),
     }
+}
+
+/// Ed25519 and P-521.
+fn is_unusual(key: &SubjectPublicKeyInfo<'_>) -> bool {
+    key.algorithm.algorithm.to_id_string() == ED25519 || curve(key) == CURVES[2]
+}
+
+fn curve(key: &SubjectPublicKeyInfo<'_>) -> String {
+    let curve = key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
+    curve.map(|oid| oid.to_id_string()).unwrap_or_default()
 }
 
 const RSA_BITS_MIN: usize = 2_048;

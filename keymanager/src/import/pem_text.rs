@@ -17,7 +17,7 @@ pub(super) fn read(bytes: &[u8], password: Option<&Zeroizing<String>>) -> Result
         let line = line.trim_ascii();
         match (&mut open, marker(line)?) {
             (None, Marker::None) => {}
-            (None, Marker::Begin(label)) => open = Some(Block::new(label)),
+            (None, Marker::Begin(label)) => open = Some(Block::new(label, bytes.len())),
             (None, Marker::End(_)) => return Err(truncated("a block ends that never began")),
             (Some(_), Marker::Begin(_)) => {
                 return Err(truncated("a block begins inside another one"));
@@ -46,9 +46,9 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn new(label: &'a [u8]) -> Self {
-        // Never grows past a page or two for keys; reserved whole, so no half is left behind.
-        let text = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX));
+    fn new(label: &'a [u8], file_bytes: usize) -> Self {
+        // Never grows, so no half of a key is left behind in freed memory.
+        let text = Zeroizing::new(Vec::with_capacity(file_bytes));
         Self { label, text, is_encrypted: false }
     }
 
@@ -82,6 +82,15 @@ fn marker(line: &[u8]) -> Result<Marker<'_>, Refusal> {
         if !line.is_empty() && prefix.starts_with(line) {
             return Err(truncated("a block's first or last line is cut"));
         }
+    }
+    // The file was cut within the line, on the other side.
+    let is_tail = |label: &&str| {
+        [format!("-----BEGIN {label}-----"), format!("-----END {label}-----")]
+            .iter()
+            .any(|whole| whole.as_bytes().ends_with(line))
+    };
+    if line.iter().any(u8::is_ascii_uppercase) && LABELS.iter().any(is_tail) {
+        return Err(truncated("a block's first or last line is cut"));
     }
     Ok(Marker::None)
 }
@@ -180,6 +189,10 @@ fn truncated(message: &str) -> Refusal {
         "the file is not whole: copy it once more, from the first BEGIN to the last END line",
     )
 }
+
+/// What blocks of interest are called.
+const LABELS: [&str; 5] =
+    ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY"];
 
 #[cfg(test)]
 mod tests {

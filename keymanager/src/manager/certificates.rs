@@ -351,3 +351,6 @@ impl KeyManager {
 fn refused(refusal: gate::Refusal) -> KeyError {
     KeyError::Refused { report: Box::new(Report::from(refusal)) }
 }
+
+#[cfg(test)]
+mod tests;
