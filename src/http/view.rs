@@ -13,7 +13,6 @@ use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
 pub use super::moment::parse_time;
-use super::{Addresses, ApiError};
 use super::{Addresses, ApiError, renewal};
 
 /// The word people see. `Waiting` is everything from found to being sealed.
