@@ -235,7 +235,9 @@ fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bo
     };
     // Renewals are the driver's affair: by then it is known whether the clock is to be believed.
     // The gate looks at what is served, too: it goes on being served, but somebody should know.
-    for refusal in keys.check_live_certificate(&GatePolicy::default(), now_ms).refusals {
+    // Which root its clients have is not known here.
+    let lenient = GatePolicy { allow_private: true, ..GatePolicy::default() };
+    for refusal in keys.check_live_certificate(&lenient, now_ms).refusals {
         tracing::warn!(code = refusal.code.as_str(), "the certificate in use would be refused");
     }
     let catalog = Catalog::open(&config::catalog_in(&config.state))?;

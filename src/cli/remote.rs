@@ -158,8 +158,9 @@ impl Remote {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let bytes = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| {
+        // Wiped when sent, because it may hold a password or a key.
+        let bytes = Zeroizing::new(body.map(Value::to_string).unwrap_or_default().into_bytes());
+        let request = request.body(Full::new(Bytes::from_owner(bytes))).map_err(|error| {
             Failure::usage(format!("the request cannot be written: {error}"), "check the values")
         })?;
         sender.send_request(request).await.map_err(broken)

@@ -110,6 +110,11 @@ fn one_that_begins_later_is_staged_and_takes_over_by_itself() {
     assert!(matches!(change, CertificateChange::Activated { id, .. } if id == adopted.id));
     assert_eq!(keys.tls().facts(), adopted.facts);
 
+    // One whose whole life was slept through takes over nothing.
+    import(&keys, &candidate(begin_ms + 30 * DAY_MS), begin_ms + 300_000).unwrap();
+    let change = keys.ensure_certificate(begin_ms + 500 * DAY_MS).unwrap();
+    assert_eq!((change, keys.tls().facts()), (CertificateChange::None, adopted.facts));
+
     // The last word wins: what waits is dropped for what comes after it.
     import(&keys, &candidate(begin_ms + 30 * DAY_MS), begin_ms + 300_000).unwrap();
     let last = import(&keys, &candidate(begin_ms), begin_ms + 300_000).unwrap();
@@ -133,6 +138,8 @@ fn a_self_signed_one_is_renewed_after_a_rollback_to_it() {
 fn a_refused_one_changes_nothing() {
     let (_state, _folder, keys) = created();
     let (before, stored) = (keys.tls().facts(), standings(&keys));
+    assert!(keys.check_live_certificate(&policy(), NOW_MS).passed());
+    assert!(keys.check_certificate(&candidate(NOW_MS), &policy(), NOW_MS).passed());
     let over = candidate(NOW_MS - 500 * DAY_MS);
     let Err(KeyError::Refused { report }) = import(&keys, &over, NOW_MS) else {
         panic!("an expired one is let in");
