@@ -161,7 +161,9 @@ impl Certificates {
 
     async fn turn(&mut self, is_new_wanted: bool, is_asked: bool) -> Tended {
         self.compare_clocks().await;
+        // By a wrong clock the gate would refuse what is good; the files can wait.
         if let Supplier::Files(files) = &mut self.supply
+            && !self.engine.is_clock_suspect()
             && let Some(outcome) = files.poll(&self.engine, &self.pool, &self.clock, is_asked).await
         {
             return outcome;

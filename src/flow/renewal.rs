@@ -10,7 +10,10 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use keymanager::renewal::{
     self, Attempts, Decision, FailureClass, HoldReason, Policy, Subject, Window,
 };
-use keymanager::{Adopted, Candidate, CertificateFacts, CertificateSource, GatePolicy, KeyError};
+use keymanager::{
+    Adopted, Candidate, CertificateFacts, CertificateSource, CertificateStanding, GatePolicy,
+    KeyError,
+};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -213,6 +216,10 @@ impl Engine {
         let source = CertificateSource::Files;
         match self.keys.adopt(&candidate, source, &self.gate_policy(), now.as_millis()) {
             Err(KeyError::NothingNew) => {
+                // What failed in between was put back: nothing is left to warn of.
+                if let Err(error) = self.keys.reset_renewal_attempts() {
+                    return self.renewal_failed(store_failure(&error), now);
+                }
                 self.memory().last_failure = None;
                 Tended::Good { until: None }
             }
@@ -321,6 +328,12 @@ impl Engine {
         self.renewer()?;
         let (facts, wanted) = (self.keys.tls().facts(), self.wanted_names());
         let subject = self.subject(&facts, &wanted, is_asked_for);
+        if let Some(until_ms) = self.waits_until_ms().filter(|_| !is_asked_for)
+            && until_ms < renewal::emergency_from_ms(&subject, &self.policy())
+        {
+            // The next one is here already; ordering another would never end.
+            return Some(Decision::Idle { until_ms });
+        }
         Some(renewal::decide(
             now.as_millis(),
             &subject,
@@ -329,6 +342,13 @@ impl Engine {
             &self.keys.renewal_attempts(),
             self.is_clock_suspect(),
         ))
+    }
+
+    /// When a certificate that waits for its day begins.
+    fn waits_until_ms(&self) -> Option<i64> {
+        let stored = self.keys.certificates();
+        let waiting = stored.iter().find(|one| one.standing == CertificateStanding::Staged)?;
+        Some(waiting.facts.not_before_ms)
     }
 
     /// Where the next certificate comes from; `None` if nothing is fetched or issued here.
@@ -427,7 +447,12 @@ impl Engine {
         };
         let mut memory = self.memory();
         if memory.told.as_ref() != Some(&said) && !said.is_empty() {
-            tracing::info!(state = said, "renewal of the certificate");
+            match decision {
+                Some(Decision::Renew {
+                    reason: renewal::Reason::Emergency | renewal::Reason::Expired,
+                }) => tracing::warn!(state = said, "renewal of the certificate"),
+                _ => tracing::info!(state = said, "renewal of the certificate"),
+            }
         }
         memory.told = Some(said);
     }

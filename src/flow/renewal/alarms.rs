@@ -67,7 +67,8 @@ impl Engine {
     /// Failing, and a tenth of the time between due and end is used up; at once if what is wanted
     /// never came.
     fn failure_warning(&self, situation: &Situation<'_>, now_ms: i64) -> Option<Warning> {
-        if situation.attempts.failures == 0 {
+        let is_renewed = situation.due_ms.is_some() || situation.is_renewed_elsewhere;
+        if situation.attempts.failures == 0 || !is_renewed {
             return None;
         }
         let is_serious = situation.is_wanted_otherwise

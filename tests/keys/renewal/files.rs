@@ -147,6 +147,13 @@ fn a_swap_of_links_is_taken_when_it_is_whole() {
     assert_eq!(daemon.json(&["certs", "renew", "--wait"])["renewal"], "not-due");
     assert_eq!(failures(&daemon), 1);
 
+    // Put back: nothing is left to warn of.
+    link("privkey.pem", "one.key");
+    daemon.json(&["certs", "renew", "--wait"]);
+    let failing = "certificate-renewal-failing".to_owned();
+    assert!(!warning_codes(&daemon.json(&["status"])).contains(&failing));
+
+    link("privkey.pem", "two.key");
     link("fullchain.pem", "two.pem");
     assert_eq!(daemon.json(&["certs", "renew", "--wait"])["renewal"], "renewed");
     let second = fingerprint(&daemon);
