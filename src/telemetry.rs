@@ -247,7 +247,11 @@ mod tests {
             warnings: vec![],
             checks: vec![],
             started_at: start,
-            keys: KeysStatus { rewrap_pending: 12, ..KeysStatus::default() },
+            keys: KeysStatus {
+                rewrap_pending: 12,
+                next_rotation_at: Some(Timestamp::from_millis(3_000)),
+                ..KeysStatus::default()
+            },
             totals: Totals { found: 7, found_by_scan: 5, sealed_bytes: 11, ..Totals::default() },
         };
         let text = metrics.render(&status);
@@ -263,6 +267,7 @@ mod tests {
             "recseal_tls_not_after_seconds 2000",
             "recseal_waiting_bytes 9",
             "recseal_key_rewrap_pending 12",
+            "recseal_key_next_rotation_timestamp_seconds 3",
             "recseal_http_requests_total{route=\"/api/v1/recordings/{id}\",status=\"404\"} 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
