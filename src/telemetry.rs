@@ -309,7 +309,11 @@ mod tests {
             warnings: vec![],
             checks: vec![],
             started_at: start,
-            keys: KeysStatus { rewrap_pending: 12, ..KeysStatus::default() },
+            keys: KeysStatus {
+                rewrap_pending: 12,
+                next_rotation_at: Some(Timestamp::from_millis(3_000)),
+                ..KeysStatus::default()
+            },
             totals: Totals { found: 7, found_by_scan: 5, sealed_bytes: 11, ..Totals::default() },
             renewal: RenewalStatus {
                 renewed: 3,
@@ -337,6 +341,7 @@ mod tests {
             "recseal_clock_suspect 0",
             "recseal_waiting_bytes 9",
             "recseal_key_rewrap_pending 12",
+            "recseal_key_next_rotation_timestamp_seconds 3",
             "recseal_http_requests_total{route=\"/api/v1/recordings/{id}\",status=\"404\"} 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
