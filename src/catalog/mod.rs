@@ -33,10 +33,12 @@ mod meta;
 mod migrate;
 mod recordings;
 mod scrub;
+mod seal_keys;
 mod sidecars;
 mod stores;
 mod tokens;
 mod values;
+mod xattrs;
 
 use std::fmt;
 use std::fs::File;

@@ -48,8 +48,12 @@ pub struct Config {
     pub workers: usize,
     /// Recordings taken per transaction.
     pub batch: usize,
+    /// The seal key of stores that name none themselves.
+    pub seal_to: Option<String>,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// How often unattended slots are tried again while the keys are locked.
+    pub keys_retry_every: Duration,
 }
 
 /// Whether HTTPS asks its clients for a certificate.
@@ -96,6 +100,8 @@ pub struct StoreConfig {
     pub pair_within: Duration,
     /// Whether an original is overwritten before it is removed.
     pub overwrite: bool,
+    /// The seal key to which its data keys are sealed; without one this host can open them.
+    pub seal_to: Option<String>,
 }
 
 /// Where sealed copies of a store go.
@@ -323,6 +329,9 @@ mod tests {
             unfinished_wait = "9m"
             pair_within = "8m"
             overwrite = false
+            seal_to = "archive"
+            [seal]
+            to = "elsewhere"
             [vault]
             path = "/v"
             reserve = "3GiB"
@@ -330,10 +339,13 @@ mod tests {
             workers = 5
             batch = 65
             reconcile_every = "7m"
+            [keys]
+            retry_every = "59s"
         "#;
         let config = Config::read(text, Overrides::default()).unwrap();
         assert_eq!(config.stores[0].settle, Duration::from_secs(11));
         assert!(config.to_toml().contains("reserve = \"3GiB\""));
+        assert_eq!(config.stores[0].seal_to.as_deref(), Some("archive"));
         assert_eq!(Config::read(&config.to_toml(), Overrides::default()).unwrap(), config);
     }
 
@@ -353,6 +365,8 @@ mod tests {
             ("[[store]]\npath = '/a'\nsettle = '0s'", "store[0].settle: 0s is out of bounds"),
             ("[[store]]\npath = '/a'\nsettle = 'soon'", "line 3: \"soon\" is no length of time"),
             ("[[store]]\npath='/a'\n[[store]]\npath='/a/b'", "same tree as store[0].path"),
+            ("[seal]\nto = 'A b'", "seal.to: \"A b\" is no name of a seal key"),
+            ("[[store]]\npath = '/a'\nseal_to = ''", "store[0].seal_to: \"\" is no name"),
             ("[listen]\nnames = []", "listen.names: 0 is out of bounds"),
             ("[listen]\nnames = ['a b']", "listen.names: \"a b\" is neither"),
             ("[listen]\nhttps = 'nowhere'", "line 2: "),

@@ -25,7 +25,9 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    keys: RawKeys,
     client: Vec<RawClient>,
+    seal: RawSeal,
     store: Vec<RawStore>,
 }
 
@@ -61,6 +63,18 @@ struct RawIngest {
     reconcile_every: Span,
 }
 
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSeal {
+    to: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawKeys {
+    retry_every: Span,
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct RawStore {
@@ -83,6 +97,8 @@ struct RawStore {
     pair_within: Span,
     #[serde(default = "yes")]
     overwrite: bool,
+    #[serde(default)]
+    seal_to: Option<String>,
 }
 
 impl Default for RawListen {
@@ -106,6 +122,12 @@ impl Default for RawVault {
 impl Default for RawIngest {
     fn default() -> Self {
         Self { workers: 4, batch: 64, reconcile_every: Span(Duration::from_secs(600)) }
+    }
+}
+
+impl Default for RawKeys {
+    fn default() -> Self {
+        Self { retry_every: Span(Duration::from_secs(60)) }
     }
 }
 
@@ -188,7 +210,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, client, store } = self;
+        let Self { state, log, listen, vault, ingest, seal, keys, client, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -209,6 +231,10 @@ impl RawConfig {
             lay_over(&mut stores, path, profile);
         }
         check_apart(&stores)?;
+        check_seal_key("seal.to", seal.to.as_deref())?;
+        for store in &mut stores {
+            store.seal_to = store.seal_to.take().or_else(|| seal.to.clone());
+        }
         if let Some(path) = &vault.path {
             must_be_absolute("vault.path", path)?;
         }
@@ -216,6 +242,7 @@ impl RawConfig {
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
         span_within("ingest.reconcile_every", reconcile_every, 1, 24 * 3600)?;
+        span_within("keys.retry_every", keys.retry_every.0, 1, 24 * 3600)?;
         Ok(Config {
             vault: vault.path.unwrap_or_else(|| state.join("vault")),
             state,
@@ -230,7 +257,9 @@ impl RawConfig {
             reserve_bytes: vault.reserve.0,
             workers: ingest.workers,
             batch: ingest.batch,
+            seal_to: seal.to,
             reconcile_every,
+            keys_retry_every: keys.retry_every.0,
         })
     }
 }
@@ -255,6 +284,7 @@ impl RawStore {
         ] {
             span_within(&format!("{key}.{name}"), span.0, least_secs, 30 * 24 * 3600)?;
         }
+        check_seal_key(&format!("{key}.seal_to"), self.seal_to.as_deref())?;
         Ok(StoreConfig {
             path: self.path,
             profile: self.profile,
@@ -266,6 +296,7 @@ impl RawStore {
             unfinished_wait: self.unfinished_wait.0,
             pair_within: self.pair_within.0,
             overwrite: self.overwrite,
+            seal_to: self.seal_to,
         })
     }
 }
@@ -310,6 +341,7 @@ fn lay_over(stores: &mut Vec<StoreConfig>, path: PathBuf, profile: Option<&'stat
         unfinished_wait: unfinished_wait().0,
         pair_within: pair_within().0,
         overwrite: yes(),
+        seal_to: None,
     });
 }
 
@@ -328,6 +360,21 @@ fn check_apart(stores: &[StoreConfig]) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Whether there is such a seal key only the daemon knows: it is added while that runs.
+fn check_seal_key(key: &str, name: Option<&str>) -> Result<(), ConfigError> {
+    let is_sound = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-_".contains(&c);
+    match name {
+        Some(name) if name.is_empty() || name.len() > 64 || !name.bytes().all(is_sound) => {
+            Err(bad(
+                key,
+                &format!("{name:?} is no name of a seal key"),
+                "take a name of `recseal keys seal-keys list`, as \"archive\"",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_names(names: &[String]) -> Result<(), ConfigError> {
@@ -394,6 +441,7 @@ impl From<&Config> for RawConfig {
             unfinished_wait: Span(store.unfinished_wait),
             pair_within: Span(store.pair_within),
             overwrite: store.overwrite,
+            seal_to: store.seal_to.clone(),
         });
         let client = config.clients.iter().map(|client| RawClient {
             name: client.name.clone(),
@@ -418,7 +466,9 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            keys: RawKeys { retry_every: Span(config.keys_retry_every) },
             client: client.collect(),
+            seal: RawSeal { to: config.seal_to.clone() },
             store: store.collect(),
         }
     }

@@ -22,7 +22,9 @@ mod parallel;
 mod pieces;
 mod recover;
 mod removal;
+mod seal_keys;
 mod sidecars;
+mod slots;
 mod status;
 mod stores;
 
@@ -45,6 +47,8 @@ pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilte
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
+pub use seal_keys::{SealKeyUse, SealedTo};
+pub use slots::{Unlocked, WantedSlot};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
 
@@ -231,6 +235,14 @@ pub enum FlowError {
         id: RecordingId,
         /// Its state.
         state: RecordingState,
+    },
+    /// Only the holder of a private key can open it, and that is not this host.
+    #[error("recording {id} is sealed to seal key {}, which this host cannot open", to.id)]
+    SealedToPublicKey {
+        /// Which one.
+        id: RecordingId,
+        /// Whose it is.
+        to: SealedTo,
     },
     /// The path names none of the configured stores.
     #[error("there is no store with that path")]

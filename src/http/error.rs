@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use keymanager::KeyError;
 use serde::Serialize;
 
 use crate::access::Refused;
@@ -90,17 +91,27 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let problem = Problem {
+impl ApiError {
+    /// The problem document, where it is not the whole answer.
+    pub(super) fn document(&self) -> serde_json::Value {
+        serde_json::to_value(self.problem()).unwrap_or_default()
+    }
+
+    fn problem(&self) -> Problem<'_> {
+        Problem {
             r#type: format!("urn:recseal:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
             hint: &self.hint,
-        };
-        let mut response = (self.status, Json(problem)).into_response();
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.problem())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
@@ -134,6 +145,10 @@ impl From<FlowError> for ApiError {
                 (StatusCode::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
             }
             FlowError::NotOpen { state, .. } => not_open(*state),
+            FlowError::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
+            FlowError::Keys(KeyError::SealKey(refusal)) => {
+                return super::seal_keys::refusal(refusal);
+            }
             FlowError::Invalid { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
             }
@@ -255,11 +270,12 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::io;
 
-    use keymanager::KeyError;
+    use keymanager::{SealKeyError, SealKeyId};
     use uuid::Uuid;
 
     use crate::catalog::CatalogError;
     use crate::domain::RecordingId;
+    use crate::flow::SealedTo;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -271,6 +287,7 @@ mod tests {
     fn inside_errors_have_stable_outsides() {
         let id = RecordingId(Uuid::nil());
         let source = || io::Error::other("device is gone");
+        let seal_key = SealKeyId::from_bytes(&[7; 8]).unwrap();
         let cases = [
             (FlowError::NotFound(id), 404, "not-found"),
             (FlowError::NoSuchStore, 404, "no-such-store"),
@@ -285,6 +302,12 @@ mod tests {
                 "damaged",
             ),
             (FlowError::Keys(KeyError::NoStore), 503, "keys-refused"),
+            (
+                FlowError::SealedToPublicKey { id, to: SealedTo { id: seal_key, name: None } },
+                409,
+                "sealed-to-public-key",
+            ),
+            (FlowError::Keys(SealKeyError::UnknownName.into()), 404, "no-such-seal-key"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
         ];

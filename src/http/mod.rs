@@ -24,9 +24,13 @@ mod extract;
 mod guard;
 mod health;
 pub mod listen;
+pub mod locked;
 mod media;
+mod progress;
 mod range;
 mod recordings;
+mod seal_keys;
+mod slots;
 mod system;
 pub mod view;
 
@@ -38,6 +42,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post};
+use keymanager::Surroundings;
 use tokio::sync::Semaphore;
 
 use crate::access::Permission;
@@ -67,6 +72,8 @@ pub struct Services {
     streams: Arc<Semaphore>,
     playbacks: Arc<media::Playbacks>,
     refusals: Arc<auth::RefusalBudget>,
+    /// What slots open with.
+    surroundings: Surroundings,
     connections: Arc<Connections>,
 }
 
@@ -102,7 +109,14 @@ impl Services {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             playbacks: Arc::default(),
             refusals: Arc::default(),
+            surroundings: Surroundings::default(),
         }
+    }
+
+    /// With what unattended slots open with.
+    #[must_use]
+    pub fn within(self, surroundings: Surroundings) -> Self {
+        Self { surroundings, ..self }
     }
 
     /// Makes the bound addresses known to `status`. Later calls change nothing.
@@ -184,6 +198,32 @@ pub const ROUTES: &[Route] = {
             delete(system::revoke_token)
         }),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
+        route("GET", "/api/v1/keys/slots", Some(P::KeyView), Quick, || get(slots::list)),
+        route("POST", "/api/v1/keys/slots", Some(P::KeyManage), Slow, || post(slots::add)),
+        route("DELETE", "/api/v1/keys/slots/{id}", Some(P::KeyManage), Quick, || {
+            delete(slots::remove)
+        }),
+        route("POST", "/api/v1/keys/slots/{id}/test", Some(P::KeyManage), Slow, || {
+            post(slots::test)
+        }),
+        route("POST", "/api/v1/keys/rotate-root", Some(P::KeyManage), Slow, || {
+            post(slots::rotate_root)
+        }),
+        route("POST", "/api/v1/keys/unlock", Some(P::KeyManage), Quick, || post(slots::unlock)),
+        route("GET", "/api/v1/seal-keys", Some(P::KeyView), Quick, || get(seal_keys::list)),
+        route("POST", "/api/v1/seal-keys", Some(P::KeyManage), Quick, || post(seal_keys::add)),
+        route("POST", "/api/v1/seal-keys/rotate", Some(P::KeyManage), Quick, || {
+            post(seal_keys::rotate)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/disable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::disable)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/enable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::enable)
+        }),
+        route("GET", "/api/v1/seal-keys/{name}/public", Some(P::KeyView), Quick, || {
+            get(seal_keys::public)
+        }),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
         route("GET", "/api/v1/ca", Some(P::KeyView), Quick, || get(authority::show)),
         route("POST", "/api/v1/ca", Some(P::CertificateManage), Quick, || post(authority::create)),
@@ -298,6 +338,18 @@ mod tests {
             ("POST /api/v1/tokens", ". . x . . ."),
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
+            ("GET /api/v1/keys/slots", ". . x . x ."),
+            ("POST /api/v1/keys/slots", ". . x . . ."),
+            ("DELETE /api/v1/keys/slots/{id}", ". . x . . ."),
+            ("POST /api/v1/keys/slots/{id}/test", ". . x . . ."),
+            ("POST /api/v1/keys/rotate-root", ". . x . . ."),
+            ("POST /api/v1/keys/unlock", ". . x . . ."),
+            ("GET /api/v1/seal-keys", ". . x . x ."),
+            ("POST /api/v1/seal-keys", ". . x . . ."),
+            ("POST /api/v1/seal-keys/rotate", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/disable", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/enable", ". . x . . ."),
+            ("GET /api/v1/seal-keys/{name}/public", ". . x . x ."),
             ("GET /api/v1/certificate", "x x x x x x"),
             ("GET /api/v1/ca", ". . x . x ."),
             ("POST /api/v1/ca", ". . x . . ."),

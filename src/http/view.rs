@@ -89,7 +89,8 @@ fn bad_cursor() -> ApiError {
     )
 }
 
-fn time(moment: Timestamp) -> String {
+/// RFC 3339.
+pub(super) fn time(moment: Timestamp) -> String {
     moment.to_string()
 }
 
@@ -282,6 +283,9 @@ pub(super) struct RecordingView {
     found_at: String,
     sealed_at: Option<String>,
     sidecars: usize,
+    /// There if this host cannot open it; only where one recording is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_to: Option<flow::SealedTo>,
     original: Option<OriginalView>,
     copies: Vec<CopyView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -350,6 +354,7 @@ impl RecordingView {
             found_at: time(recording.found_at),
             sealed_at: recording.sealed_at.map(time),
             sidecars: detail.sidecars,
+            sealed_to: detail.sealed_to,
             original: recording.original.map(|evidence| OriginalView {
                 overwrite: evidence.overwrite.as_str(),
                 file_system: evidence.file_system,
@@ -377,26 +382,6 @@ impl RecordingView {
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     pub(super) next: Option<String>,
-}
-
-/// The answer to a verification.
-#[derive(Serialize)]
-pub(super) struct VerifiedView {
-    recording: String,
-    verified: bool,
-    files: u64,
-    plain_bytes: u64,
-}
-
-impl From<flow::Verified> for VerifiedView {
-    fn from(verified: flow::Verified) -> Self {
-        Self {
-            recording: verified.recording.to_string(),
-            verified: true,
-            files: verified.files,
-            plain_bytes: verified.plain_bytes,
-        }
-    }
 }
 
 /// One audit entry.

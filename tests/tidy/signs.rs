@@ -9,6 +9,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_path", &["domain", "intake", "vault", "flow", "daemon"]),
     ("expose_below", &["domain", "intake", "vault", "daemon"]),
     ("expose_name", &["domain", "intake", "vault", "catalog", "flow", "http"]),
+    ("expose_value", &["domain", "vault", "catalog"]),
     ("expose_root", &["intake", "flow", "daemon"]),
     ("expose_call", &["intake", "flow"]),
     ("expose_from", &["intake", "flow"]),
@@ -21,7 +22,8 @@ const EXPOSING: &[(&str, &[&str])] = &[
 ];
 
 /// Calls from which there is no way back, and the module that may make them, in one place.
-pub(crate) const GUARDED: &[(&str, &str)] = &[("destroy_key", "flow")];
+pub(crate) const GUARDED: &[(&str, &str)] =
+    &[("destroy_key", "flow"), ("destroy_sidecar_key", "flow")];
 
 /// `unsafe` lives in one file, each call with its reason.
 pub(crate) fn unsafe_only_in_sys(source: &Source) -> Vec<String> {

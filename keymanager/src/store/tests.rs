@@ -11,6 +11,8 @@ fn contents() -> Contents {
         signing: vec![SigningKey::generate(0)],
         authority: None,
         tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, 0)),
+        tombstones: Vec::new(),
+        seal_keys: SealKeyTable::default(),
     }
 }
 
