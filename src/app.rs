@@ -16,7 +16,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keymanager::{ClientPolicy, KeyError, KeyManager, Surroundings, Unlock};
+use keymanager::gate::{self, Notice};
+use keymanager::{
+    Candidate, CertificateRequest, CertificateSource, ClientPolicy, GatePolicy, KeyError,
+    KeyManager, RequestPurpose, Surroundings, Unlock,
+};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -24,14 +28,14 @@ use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
-use crate::compliance::audit::Activity;
+use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::config;
 use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{ClientRule, Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::flow::{ClientRule, Engine, FlowError, KeyPolicy, Layout, Parts, StoreSpec};
 use crate::http;
 use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
@@ -87,6 +91,10 @@ impl AppError {
                 "choose another address with --listen or --health-listen; port 0 picks a free one"
             }
             Self::Listen(ListenError::NotASocket) => "move the file away, or choose another folder",
+            Self::Keys(KeyError::Refused { .. }) => "`recseal certs check FILE` says what to do",
+            Self::Keys(KeyError::BadNames { .. }) => {
+                "say --names recorder1.example.org: names that an authority can know"
+            }
             Self::Folder { .. } => "check that it can be made there, and by this user",
             Self::Keys(KeyError::Locked { .. }) => {
                 "start `recseal serve`: it comes up locked, then `recseal keys unlock` opens the keys"
@@ -110,6 +118,21 @@ pub struct Prepared {
     pub created: bool,
     /// SHA-256 of the certificate, hex.
     pub certificate_sha256: String,
+    /// The request that was asked for.
+    pub request: Option<CertificateRequest>,
+    /// What the gate remarked about the certificate that was brought.
+    pub notices: Vec<Notice>,
+}
+
+/// What the certificate of a first start is to be.
+#[derive(Debug)]
+pub enum FirstCertificate {
+    /// Self-signed.
+    SelfSigned,
+    /// Brought by a person.
+    Brought(Box<Candidate>, GatePolicy),
+    /// Self-signed, until an authority has answered the request that is made.
+    Requested,
 }
 
 /// Makes the state folder complete without starting anything: keys, certificate, catalog, vault.
@@ -117,19 +140,56 @@ pub struct Prepared {
 ///
 /// # Errors
 ///
-/// [`AppError`]; what was made so far stays and is used by the next call.
+/// [`AppError`]; what was made so far stays and is used by the next call. A certificate that the
+/// gate refuses is refused before anything is made.
 pub fn prepare(
     config: &Config,
     clock: &Clock,
+    first: &FirstCertificate,
     recovery: Option<&Zeroizing<String>>,
 ) -> Result<Prepared, AppError> {
+    let now_ms = clock.now().as_millis();
+    if let FirstCertificate::Brought(candidate, policy) = first {
+        let report = gate::check(candidate, policy, None, now_ms);
+        if !report.passed() {
+            return Err(KeyError::Refused { report: Box::new(report) }.into());
+        }
+    }
     let (keys, created) = open_keys(config, clock)?;
     let lacks_recovery = !keys.slots().iter().any(|slot| slot.is_recovery);
     if let Some(passphrase) = recovery.filter(|_| lacks_recovery) {
-        keys.add_passphrase_slot(passphrase, clock.now().as_millis())?;
+        keys.add_passphrase_slot(passphrase, now_ms)?;
     }
-    open_catalog(config)?;
-    Ok(Prepared { created, certificate_sha256: keys.tls().facts().sha256 })
+    let catalog = open_catalog(config)?;
+    let mut made =
+        Prepared { created, certificate_sha256: String::new(), request: None, notices: Vec::new() };
+    let note = |activity, id| {
+        let entry = AuditEntry::new(clock.now(), Actor::DAEMON, activity).on_object(id);
+        catalog.write(|tx| tx.append_audit(&entry))
+    };
+    match first {
+        FirstCertificate::SelfSigned => {}
+        FirstCertificate::Brought(candidate, policy) => {
+            let source = CertificateSource::Imported;
+            match keys.adopt(candidate, source, policy, now_ms) {
+                Ok(adopted) => {
+                    made.notices = adopted.notices;
+                    note(Activity::CertificateImported, adopted.id)?;
+                }
+                // Called again with the same file: that is what was wanted.
+                Err(KeyError::NothingNew) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        FirstCertificate::Requested => {
+            let names = GatePolicy::for_server(&config.names).wanted_names;
+            let request = keys.request_certificate(&names, RequestPurpose::Manual, now_ms)?;
+            note(Activity::CertificateRequested, request.id)?;
+            made.request = Some(request);
+        }
+    }
+    made.certificate_sha256 = keys.tls().facts().sha256;
+    Ok(made)
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -184,6 +244,12 @@ fn build_with(
     if let Err(error) = keys.ensure_certificate(clock.now().as_millis()) {
         tracing::error!(%error, "the certificate was not renewed");
     }
+    // The gate looks at what is served, too: it goes on being served, but somebody should know.
+    // Which root its clients have is not known here.
+    let lenient = GatePolicy { allow_private: true, ..GatePolicy::default() };
+    for refusal in keys.check_live_certificate(&lenient, clock.now().as_millis()).refusals {
+        tracing::warn!(code = refusal.code.as_str(), "the certificate in use would be refused");
+    }
     let catalog = open_catalog(config)?;
     if created {
         let sha256 = keys.tls().facts().sha256;
@@ -202,7 +268,11 @@ fn build_with(
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
-    })?;
+    })?
+    .with_key_policy(KeyPolicy {
+        rotate_every: config.keys.rotate_every,
+        destroy_wait: config.keys.destroy_wait,
+    });
     accept_clients(&engine, config);
     if let Err(error) = engine.tend_authority(clock.now()) {
         tracing::error!(error = %error, "the internal authority was not tended");
@@ -409,7 +479,7 @@ const DOOR_JOBS: usize = 16;
 /// Longer ones hold something else than authorities.
 const CLIENT_CA_BYTES_MAX: u64 = 1 << 20;
 /// One place for each task.
-const TASKS: usize = 3;
+const TASKS: usize = 4;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

@@ -57,7 +57,7 @@ pub use clients::{ClientCertificate, ClientPolicy, ClientRefusal};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
 pub use gate::GatePolicy;
-pub use import::{Candidate, FILE_BYTES_MAX};
+pub use import::{Candidate, FILE_BYTES_MAX, roots_from_pem};
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, Rewrapper, WrappedKey};
 pub use keystream::Keystream;

@@ -14,6 +14,7 @@ pub(super) fn run(global: &Global, verb: &Keys) -> Result<(), Failure> {
     let save = |text: &str, out| online::save(global, out, text.as_bytes());
     let remote = || super::remote(global);
     match verb {
+        Keys::Versions(verb) => super::keks::run(global, verb),
         Keys::Slots { what } => slots::slots(global, &remote()?, what),
         Keys::RotateRoot(rotate) => slots::rotate_root(global, &remote()?, rotate),
         Keys::Unlock(unlock) => slots::unlock(global, &remote()?, unlock),

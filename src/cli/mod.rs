@@ -6,9 +6,12 @@
 pub mod args;
 mod audit;
 mod authority;
+mod certificate_file;
 mod certs;
 mod doctor;
 pub mod failure;
+mod init;
+mod keks;
 mod keys;
 mod offline;
 mod online;
@@ -54,7 +57,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Serve(serve) => setup::serve(global, &serve),
-        Command::Init(init) => setup::init(global, &init),
+        Command::Init(init) => init::run(global, init),
         Command::Status => online::status(global),
         Command::Recordings(recordings) => online::recordings(global, &recordings),
         Command::Open(open) => online::open(global, &open),
@@ -155,6 +158,19 @@ mod tests {
             "keys seal-keys rotate archive q.pub",
             "keys seal-keys disable archive --yes",
             "keys seal-keys enable archive",
+            "keys list",
+            "keys show 2",
+            "keys usage",
+            "keys rotate --compromised --wait",
+            "keys rewrap --wait",
+            "keys disable 2",
+            "keys enable 2",
+            "keys destroy 2",
+            "keys destroy 2 --at 2027-01-31 --reason r",
+            "keys destroy 2 --now --yes",
+            "keys restore 2",
+            "keys certificate 2 -o f",
+            "keys certificate --verify f --public-key k",
             "certs show",
             "certs show --pem",
             "certs ca create",
@@ -169,6 +185,15 @@ mod tests {
             "certs issue a --csr f --days 90 -o f --force",
             "certs issued",
             "certs revoke 5c --reason superseded",
+            "certs list",
+            "certs check c.pem --key k --password-file - --root r.pem --names a,b",
+            "certs import c.p12 --password-file p --allow-names reason",
+            "certs csr --names a,b -o r.csr",
+            "certs complete ID c.pem --root r.pem",
+            "certs cancel ID --yes",
+            "certs rollback",
+            "certs rollback ID",
+            "certs history",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",
@@ -187,6 +212,8 @@ mod tests {
             "init --names a,b",
             "init --passphrase-file p",
             "init --passphrase",
+            "init --cert c.pem --key k --password-file - --root r.pem --allow-names reason",
+            "init --names a.example --csr a.csr",
         ] {
             for whole in [
                 format!("recseal --state /s --json {line}"),
@@ -212,6 +239,11 @@ mod tests {
             "recordings show x",
             "keys seal-keys generate -o p --algorithm rot13",
             "open f.sealed -o o --passphrase-file w",
+            "keys destroy",
+            "keys destroy 2 --now --at 2027-01-31",
+            "keys certificate",
+            "keys certificate 2",
+            "keys certificate --verify f",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

@@ -47,6 +47,7 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         count("quarantined"),
     ));
     text.push_str(&format!("certificate  until {}\n", word(&status, "/certificate/not_after")));
+    text.push_str(&super::keks::status_line(&status["keys"]));
     if status["listen"].is_object() {
         text.push_str(&format!(
             "listening    https://{}, health http://{}\n",
@@ -278,14 +279,19 @@ pub(super) fn key_text(remote: &Remote, id: RecordingId) -> Result<Zeroizing<Str
 
 /// Saves text of the daemon to a file, or prints it.
 pub(super) fn save(global: &Global, out: &Out, bytes: &[u8]) -> Result<(), Failure> {
-    use std::io::Write;
-    let mut sink = Sink::open(out)?;
-    sink.write_all(bytes).map_err(|error| Failure::file("output file", &error))?;
-    sink.finish()?;
+    save_quietly(out, bytes)?;
     if out.out == Path::new("-") {
         return Ok(());
     }
     say(global, &json!({ "written": true, "bytes": bytes.len() }), "written\n")
+}
+
+/// The same without a word.
+pub(super) fn save_quietly(out: &Out, bytes: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut sink = Sink::open(out)?;
+    sink.write_all(bytes).map_err(|error| Failure::file("output file", &error))?;
+    sink.finish()
 }
 
 /// `recseal tokens`

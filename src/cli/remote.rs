@@ -61,6 +61,16 @@ impl Remote {
         })
     }
 
+    /// `POST` whose refusal is an answer too: the status and the document.
+    pub(super) fn ask(&self, target: &str, body: &Value) -> Result<(u16, Value), Failure> {
+        self.runtime.block_on(async {
+            let response = self.exchange(Method::POST, target, Some(wiped(body)), None).await?;
+            let status = response.status().as_u16();
+            let text = whole(response).await?;
+            Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+        })
+    }
+
     /// The whole answer as text; wiped when dropped, because it may be a key.
     pub(super) fn text(
         &self,
@@ -155,11 +165,27 @@ impl Remote {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, Failure> {
-        let body = body.map(|body| body.to_string().into());
-        self.request_as(method, target, body, None).await
+        self.request_as(method, target, body.map(wiped), None).await
     }
 
     async fn request_as(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<Bytes>,
+        accept: Option<&str>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let response = self.exchange(method, target, body, accept).await?;
+        let status = response.status().as_u16();
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let text = whole(response).await?;
+        Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Sends one request; every answer is one.
+    async fn exchange(
         &self,
         method: Method,
         target: &str,
@@ -187,14 +213,13 @@ impl Remote {
         let request = request.body(Full::new(body.unwrap_or_default())).map_err(|error| {
             Failure::usage(format!("the request cannot be written: {error}"), "check the values")
         })?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status().as_u16();
-        if response.status().is_success() {
-            return Ok(response);
-        }
-        let text = whole(response).await?;
-        Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
+        sender.send_request(request).await.map_err(broken)
     }
+}
+
+/// A body that is wiped when it is sent, because it may hold a password or a key.
+fn wiped(body: &Value) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(body.to_string().into_bytes()))
 }
 
 /// Lines of progress, and behind them an answer or a problem.
@@ -266,10 +291,10 @@ fn unreachable_by(error: &io::Error) -> Failure {
 }
 
 /// What an HTTP error means for the caller's shell.
-fn refused(status: u16, problem: &Value) -> Failure {
+pub(super) fn refused(status: u16, problem: &Value) -> Failure {
     let word = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default();
     let exit = match (status, word("code")) {
-        (_, "damaged") => exit::VERIFICATION_FAILED,
+        (_, "damaged" | "certificate-refused") => exit::VERIFICATION_FAILED,
         (400, _) => exit::USAGE,
         (401 | 403 | 409 | 422, _) => exit::REFUSED,
         (404 | 410, _) => exit::NOT_FOUND,
@@ -342,6 +367,7 @@ mod tests {
             (422, "invalid", 5),
             (410, "deleted", 6),
             (500, "damaged", 4),
+            (422, "certificate-refused", 4),
             (500, "internal", 1),
             (503, "busy", 1),
         ] {

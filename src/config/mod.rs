@@ -52,8 +52,19 @@ pub struct Config {
     pub seal_to: Option<String>,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// The lives of keys.
+    pub keys: KeysConfig,
+}
+
+/// How keys live, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysConfig {
     /// How often unattended slots are tried again while the keys are locked.
-    pub keys_retry_every: Duration,
+    pub retry_every: Duration,
+    /// Age at which the active key version is replaced; `None` leaves it to people.
+    pub rotate_every: Option<Duration>,
+    /// Time between asking for the destruction of a key version and the destruction.
+    pub destroy_wait: Duration,
 }
 
 /// Whether HTTPS asks its clients for a certificate.
@@ -335,6 +346,9 @@ mod tests {
             [vault]
             path = "/v"
             reserve = "3GiB"
+            [keys]
+            rotate_every = "45d"
+            destroy_wait = "8d"
             [ingest]
             workers = 5
             batch = 65
@@ -367,6 +381,8 @@ mod tests {
             ("[[store]]\npath='/a'\n[[store]]\npath='/a/b'", "same tree as store[0].path"),
             ("[seal]\nto = 'A b'", "seal.to: \"A b\" is no name of a seal key"),
             ("[[store]]\npath = '/a'\nseal_to = ''", "store[0].seal_to: \"\" is no name"),
+            ("[keys]\nrotate_every = '5m'", "keys.rotate_every: 5m is out of bounds"),
+            ("[keys]\ndestroy_wait = '6d'", "keys.destroy_wait: 6days is out of bounds"),
             ("[listen]\nnames = []", "listen.names: 0 is out of bounds"),
             ("[listen]\nnames = ['a b']", "listen.names: \"a b\" is neither"),
             ("[listen]\nhttps = 'nowhere'", "line 2: "),

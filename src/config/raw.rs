@@ -13,8 +13,8 @@ use crate::access::UnknownRole;
 use crate::intake::profile::{PROFILES, Profile};
 
 use super::{
-    ClientCertificates, ClientConfig, Config, ConfigError, Layout, LogLevel, Overrides, Poll,
-    StoreConfig,
+    ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, Layout, LogLevel, Overrides,
+    Poll, StoreConfig,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -73,6 +73,9 @@ struct RawSeal {
 #[serde(deny_unknown_fields, default)]
 struct RawKeys {
     retry_every: Span,
+    /// Zero: never by itself.
+    rotate_every: Span,
+    destroy_wait: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -127,7 +130,22 @@ impl Default for RawIngest {
 
 impl Default for RawKeys {
     fn default() -> Self {
-        Self { retry_every: Span(Duration::from_secs(60)) }
+        let days = |count: u64| Span(Duration::from_secs(count * DAY_SECS));
+        let retry_every = Span(Duration::from_secs(60));
+        Self { retry_every, rotate_every: days(90), destroy_wait: days(30) }
+    }
+}
+
+impl RawKeys {
+    fn validate(&self) -> Result<KeysConfig, ConfigError> {
+        let (every, wait) = (self.rotate_every.0, self.destroy_wait.0);
+        if !every.is_zero() {
+            span_within("keys.rotate_every", every, 3_600, 3_650 * DAY_SECS)?;
+        }
+        span_within("keys.destroy_wait", wait, 7 * DAY_SECS, 3_650 * DAY_SECS)?;
+        let rotate_every = (!every.is_zero()).then_some(every);
+        let retry_every = self.retry_every.0;
+        Ok(KeysConfig { retry_every, rotate_every, destroy_wait: wait })
     }
 }
 
@@ -170,6 +188,11 @@ impl<'de> Deserialize<'de> for Span {
 
 impl Serialize for Span {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let secs = self.0.as_secs();
+        if secs > DAY_SECS && secs.is_multiple_of(DAY_SECS) {
+            // Not in months and years, of which nobody knows how many days they have.
+            return to.collect_str(&format_args!("{}d", secs / DAY_SECS));
+        }
         to.collect_str(&humantime::format_duration(self.0))
     }
 }
@@ -259,7 +282,7 @@ impl RawConfig {
             batch: ingest.batch,
             seal_to: seal.to,
             reconcile_every,
-            keys_retry_every: keys.retry_every.0,
+            keys: keys.validate()?,
         })
     }
 }
@@ -466,7 +489,11 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
-            keys: RawKeys { retry_every: Span(config.keys_retry_every) },
+            keys: RawKeys {
+                retry_every: Span(config.keys.retry_every),
+                rotate_every: Span(config.keys.rotate_every.unwrap_or_default()),
+                destroy_wait: Span(config.keys.destroy_wait),
+            },
             client: client.collect(),
             seal: RawSeal { to: config.seal_to.clone() },
             store: store.collect(),
@@ -485,5 +512,6 @@ const UNITS: &[(&str, u64)] = &[
     ("B", 1),
 ];
 
+const DAY_SECS: u64 = 86_400;
 const STORES_MAX: usize = 256;
 const CLIENTS_MAX: usize = 1_000;

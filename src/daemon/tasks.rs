@@ -256,6 +256,36 @@ impl Task for HousekeepingTask {
     }
 }
 
+/// Leads the lives of key versions: rotates, moves data keys, destroys.
+pub struct KeysTask {
+    engine: Arc<Engine>,
+}
+
+impl KeysTask {
+    /// The task.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+impl Task for KeysTask {
+    fn name(&self) -> &'static str {
+        "keys"
+    }
+
+    fn activate(&mut self, now: Timestamp) -> Progress {
+        match self.engine.keep_keys(now) {
+            Ok(true) => Progress::More,
+            Ok(false) => Progress::Idle,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(error, "the work on key versions stopped; trying again");
+                Progress::Idle
+            }
+        }
+    }
+}
+
 /// A failed look is repeated after this; until then it would fail again, and fill the log.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 const POLL_SHORTEST: Duration = Duration::from_secs(1);

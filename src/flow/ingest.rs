@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::time::Duration;
 
-use keymanager::{DataKey, StoredDataKey};
+use keymanager::{DataKey, SealedDataKey};
 use zeroize::Zeroizing;
 
 use crate::catalog::CatalogError;
@@ -64,7 +64,8 @@ type LookedInto = (File, MediaInfo, Option<Zeroizing<Vec<u8>>>);
 struct Attempt {
     ready: Ready,
     key: DataKey,
-    stored: StoredDataKey,
+    /// How its row keeps the key of a store that seals to a public key; else it is wrapped.
+    sealed: Option<SealedDataKey>,
     copies: Vec<SealedCopy>,
 }
 
@@ -197,12 +198,12 @@ impl Engine {
         let mut taken = HashSet::new();
         for ready in ready {
             // Disabled since the last look: the files wait, they are not sealed otherwise.
-            let Ok((key, stored)) = self.new_data_key(&ready.recording) else {
+            let Ok((key, sealed)) = self.new_data_key(&ready.recording) else {
                 self.set_back(&ready.recording, Setback::Later(SLOW), now)?;
                 continue;
             };
             let copies = self.copies_to_make(&ready, &mut taken)?;
-            attempts.push(Attempt { ready, key, stored, copies });
+            attempts.push(Attempt { ready, key, sealed, copies });
         }
         let recorded = self.catalog.write(|tx| {
             let mut recorded = Vec::with_capacity(attempts.len());
@@ -210,9 +211,11 @@ impl Engine {
                 let id = attempt.ready.recording.id;
                 let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingKeyCreated)
                     .on_recording(id);
-                let key_recorded = match &attempt.stored {
-                    StoredDataKey::Wrapped(wrapped) => tx.record_key(id, wrapped, now),
-                    StoredDataKey::Sealed(sealed) => tx.record_sealed_key(id, sealed, now),
+                let key_recorded = match &attempt.sealed {
+                    // Under the lock under which key versions are destroyed: wrapped before, the
+                    // key could come under one that is gone by now.
+                    None => tx.record_key(id, &self.keys.wrap(id.0, &attempt.key), now),
+                    Some(sealed) => tx.record_sealed_key(id, sealed, now),
                 };
                 let outcome = key_recorded
                     .and_then(|()| {
@@ -290,7 +293,7 @@ impl Engine {
                         source,
                         vault,
                         attributes: Some(attempt.ready.recording.attributes),
-                        is_write_only: matches!(attempt.stored, StoredDataKey::Sealed(_)),
+                        is_write_only: attempt.sealed.is_some(),
                         copy: copy.clone(),
                     });
                 }

@@ -12,10 +12,12 @@
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
 mod authority;
+mod certificates;
 pub mod crash;
 mod desk;
 mod discover;
 mod ingest;
+mod keks;
 mod ledger;
 mod looks;
 mod parallel;
@@ -46,6 +48,9 @@ pub use authority::{AuthorityView, ClientRule, IssuedClient};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
+pub use keks::{
+    DESTROY_WAIT_LEAST, DestroyWhen, KeyPolicy, KeyVersionDetail, KeysStatus, RewrapStep,
+};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
 pub use seal_keys::{SealKeyUse, SealedTo};
 pub use slots::{Unlocked, WantedSlot};
@@ -93,6 +98,7 @@ pub struct Engine {
     clock_suspect: AtomicBool,
     /// Which certificates stand for which role.
     client_rules: OnceLock<Vec<ClientRule>>,
+    keks: keks::Keks,
 }
 
 impl Engine {
@@ -126,6 +132,7 @@ impl Engine {
             totals: TotalCounters::default(),
             clock_suspect: AtomicBool::new(false),
             client_rules: OnceLock::new(),
+            keks: keks::Keks::default(),
         })
     }
 
@@ -266,6 +273,23 @@ pub enum FlowError {
         /// What is wrong with it.
         source: crate::seal::SealError,
     },
+    /// Recordings would be lost with this key version.
+    #[error("key version {version} is needed by {recordings} recordings")]
+    KeyInUse {
+        /// The version.
+        version: u32,
+        /// How many.
+        recordings: u64,
+    },
+    /// The version is not destroyed, so there is nothing to certify.
+    #[error("key version {version} is not destroyed")]
+    NoTombstone {
+        /// The version.
+        version: u32,
+    },
+    /// Nothing irrevocable is done by a clock that jumped.
+    #[error("the clock of this host is not to be trusted now")]
+    ClockSuspect,
     /// The keys could not do it.
     #[error("the keys refused")]
     Keys(#[from] keymanager::KeyError),

@@ -76,20 +76,17 @@ impl Engine {
         Ok(self.catalog.write(|tx| stores.iter().try_for_each(|id| tx.hasten_sealing(*id, now)))?)
     }
 
-    /// The key of one attempt, in memory and as its row: sealed if the store says so.
+    /// The key of one attempt, and its sealed form if the store says so.
     pub(super) fn new_data_key(
         &self,
         recording: &Recording,
-    ) -> Result<(DataKey, StoredDataKey), KeyError> {
+    ) -> Result<(DataKey, Option<SealedDataKey>), KeyError> {
         let slot = self.slot_of(recording.store);
         match slot.and_then(|slot| slot.spec().seal_to.as_deref()) {
-            None => {
-                let (key, wrapped) = self.keys.new_data_key(recording.id.0);
-                Ok((key, StoredDataKey::Wrapped(wrapped)))
-            }
+            None => Ok((DataKey::generate(), None)),
             Some(name) => {
                 let (key, sealed) = self.keys.new_sealed_data_key(name, recording.id.0)?;
-                Ok((key, StoredDataKey::Sealed(sealed)))
+                Ok((key, Some(sealed)))
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{Engine, FlowError, StoreSlot};
+use crate::flow::{Engine, FlowError, KeysStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -36,6 +36,8 @@ pub struct Status {
     pub started_at: Timestamp,
     /// Running totals.
     pub totals: Totals,
+    /// Key versions and what happens to them.
+    pub keys: KeysStatus,
 }
 
 /// One thing to mend.
@@ -177,17 +179,21 @@ impl Engine {
             ("recovered", recovered),
             ("first_scan", looked),
         ];
+        let keys = self.keys_status(now)?;
+        let mut warnings = self.warnings(&stores, &recordings, now);
+        warnings.extend(self.kek_warnings(&keys, now)?);
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: looked && recovered,
             sealed_keys: false,
             recordings,
             certificate: self.certificate(),
-            warnings: self.warnings(&stores, &recordings, now),
+            warnings,
             stores,
             checks,
             started_at: self.started_at,
             totals: self.totals(),
+            keys,
         })
     }
 
@@ -222,6 +228,7 @@ impl Engine {
     fn warnings(&self, stores: &[StoreStatus], counts: &Counts, now: Timestamp) -> Vec<Warning> {
         let mut warnings: Vec<Warning> =
             self.keys.warnings().into_iter().map(key_warning).collect();
+        warnings.extend(self.authority_warnings());
         for (number, store) in stores.iter().enumerate() {
             if let Some(reason) = &store.reason {
                 warnings.push(Warning {

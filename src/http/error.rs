@@ -157,6 +157,26 @@ impl From<FlowError> for ApiError {
                 "damaged",
                 "restore the sealed copy from a backup, then run `recseal verify`",
             ),
+            FlowError::KeyInUse { .. } => (
+                StatusCode::CONFLICT,
+                "key-in-use",
+                "`recseal keys rewrap --wait` moves them to the active version; those of a \
+                 disabled version need `recseal keys enable VERSION` first",
+            ),
+            FlowError::NoTombstone { .. } => (
+                StatusCode::NOT_FOUND,
+                "no-certificate",
+                "`recseal keys list` shows which versions are destroyed",
+            ),
+            FlowError::ClockSuspect => (
+                StatusCode::CONFLICT,
+                "clock-suspect",
+                "set the clock of this host right, by NTP for example, then try again",
+            ),
+            FlowError::Keys(error) if key_refusal(error).is_some() => {
+                let (status, code, hint) = key_refusal(error).expect("it was asked just now");
+                return Self::new(status, code, error.to_string(), hint);
+            }
             FlowError::Keys(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "keys-refused",
@@ -177,6 +197,33 @@ impl From<FlowError> for ApiError {
             tracing::error!(code, error = chain(&error), "request failed");
         }
         Self::new(status, code, detail, hint)
+    }
+}
+
+/// What the keys refuse because it makes no sense, and not because they are not well.
+fn key_refusal(error: &KeyError) -> Option<(StatusCode, &'static str, &'static str)> {
+    match error {
+        KeyError::UnknownVersion { .. } => Some((
+            StatusCode::NOT_FOUND,
+            "no-such-key-version",
+            "`recseal keys list` shows the versions",
+        )),
+        KeyError::ActiveVersion { .. } => Some((
+            StatusCode::CONFLICT,
+            "key-active",
+            "let another version take over first: `recseal keys rotate`",
+        )),
+        KeyError::IllegalKeyTransition { .. } => Some((
+            StatusCode::CONFLICT,
+            "key-state",
+            "`recseal keys show VERSION` says what state it is in",
+        )),
+        KeyError::DamagedGenerationLeft { .. } => Some((
+            StatusCode::CONFLICT,
+            "key-destruction-blocked",
+            "remove `damaged-gen-N` from the key store once nothing in it is needed",
+        )),
+        _ => None,
     }
 }
 
@@ -308,6 +355,11 @@ mod tests {
                 "sealed-to-public-key",
             ),
             (FlowError::Keys(SealKeyError::UnknownName.into()), 404, "no-such-seal-key"),
+            (FlowError::Keys(KeyError::ActiveVersion { version: 1 }), 409, "key-active"),
+            (FlowError::Keys(KeyError::UnknownVersion { version: 1 }), 404, "no-such-key-version"),
+            (FlowError::KeyInUse { version: 1, recordings: 2 }, 409, "key-in-use"),
+            (FlowError::ClockSuspect, 409, "clock-suspect"),
+            (FlowError::NoTombstone { version: 1 }, 404, "no-certificate"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
         ];

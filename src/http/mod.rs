@@ -18,14 +18,17 @@
 
 mod auth;
 mod authority;
+pub mod certificates;
 pub mod connections;
 mod error;
 mod extract;
 mod guard;
 mod health;
+mod keks;
 pub mod listen;
 pub mod locked;
 mod media;
+mod moment;
 mod progress;
 mod range;
 mod recordings;
@@ -197,6 +200,31 @@ pub const ROUTES: &[Route] = {
         route("DELETE", "/api/v1/tokens/{id}", Some(P::TokenManage), Quick, || {
             delete(system::revoke_token)
         }),
+        route("GET", "/api/v1/keys/versions", Some(P::KeyView), Quick, || get(keks::list)),
+        route("POST", "/api/v1/keys/versions", Some(P::KeyManage), Quick, || post(keks::rotate)),
+        route("GET", "/api/v1/keys/versions/{version}", Some(P::KeyView), Quick, || {
+            get(keks::show)
+        }),
+        route(
+            "GET",
+            "/api/v1/keys/versions/{version}/certificate",
+            Some(P::KeyView),
+            Quick,
+            || get(keks::certificate),
+        ),
+        route("POST", "/api/v1/keys/versions/{version}/disable", Some(P::KeyManage), Quick, || {
+            post(keks::disable)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/enable", Some(P::KeyManage), Quick, || {
+            post(keks::enable)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/destroy", Some(P::KeyManage), Slow, || {
+            post(keks::destroy)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/restore", Some(P::KeyManage), Quick, || {
+            post(keks::restore)
+        }),
+        route("POST", "/api/v1/keys/rewrap", Some(P::KeyManage), Slow, || post(keks::rewrap)),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
         route("GET", "/api/v1/keys/slots", Some(P::KeyView), Quick, || get(slots::list)),
         route("POST", "/api/v1/keys/slots", Some(P::KeyManage), Slow, || post(slots::add)),
@@ -251,6 +279,36 @@ pub const ROUTES: &[Route] = {
             Some(P::CertificateManage),
             Quick,
             || post(authority::revoke),
+        ),
+        route("GET", "/api/v1/certificates", Some(P::KeyView), Quick, || get(certificates::list)),
+        route("POST", "/api/v1/certificates", Some(P::CertificateManage), Slow, || {
+            post(certificates::import).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/check", Some(P::KeyView), Slow, || {
+            post(certificates::check).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/rollback", Some(P::CertificateManage), Slow, || {
+            post(certificates::rollback)
+        }),
+        route("POST", "/api/v1/certificates/requests", Some(P::CertificateManage), Slow, || {
+            post(certificates::request)
+        }),
+        route(
+            "POST",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || {
+                post(certificates::complete)
+                    .layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+            },
+        ),
+        route(
+            "DELETE",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || delete(certificates::cancel),
         ),
     ]
 };
@@ -337,6 +395,15 @@ mod tests {
             ("GET /api/v1/tokens", ". . x . . ."),
             ("POST /api/v1/tokens", ". . x . . ."),
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
+            ("GET /api/v1/keys/versions", ". . x . x ."),
+            ("POST /api/v1/keys/versions", ". . x . . ."),
+            ("GET /api/v1/keys/versions/{version}", ". . x . x ."),
+            ("GET /api/v1/keys/versions/{version}/certificate", ". . x . x ."),
+            ("POST /api/v1/keys/versions/{version}/disable", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/enable", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/destroy", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/restore", ". . x . . ."),
+            ("POST /api/v1/keys/rewrap", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
             ("GET /api/v1/keys/slots", ". . x . x ."),
             ("POST /api/v1/keys/slots", ". . x . . ."),
@@ -362,6 +429,13 @@ mod tests {
             ("GET /api/v1/ca/certificates", ". . x . x ."),
             ("POST /api/v1/ca/certificates", ". . x . . ."),
             ("POST /api/v1/ca/certificates/{id}/revoke", ". . x . . ."),
+            ("GET /api/v1/certificates", ". . x . x ."),
+            ("POST /api/v1/certificates", ". . x . . ."),
+            ("POST /api/v1/certificates/check", ". . x . x ."),
+            ("POST /api/v1/certificates/rollback", ". . x . . ."),
+            ("POST /api/v1/certificates/requests", ". . x . . ."),
+            ("POST /api/v1/certificates/requests/{id}", ". . x . . ."),
+            ("DELETE /api/v1/certificates/requests/{id}", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

@@ -7,11 +7,14 @@ use keymanager::SealAlgorithm;
 use uuid::Uuid;
 
 use super::Out;
+use super::keks::Keks;
 use super::slots::{RotateRoot, Slots, Unlock};
 
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "the help text says it")]
 pub enum Keys {
+    #[command(flatten)]
+    Versions(Keks),
     /// Save the key of one recording (audited; whoever has it can open every copy)
     Export {
         id: Uuid,

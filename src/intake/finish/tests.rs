@@ -114,6 +114,10 @@ fn an_append_starts_the_wait_anew() {
     assert!(is_waiting(scene.ask("call.wav", 5)));
     assert!(is_waiting(scene.ask("call.wav", 60)), "still open, however quiet");
     drop(again);
+    let known_for_an_hour = |look: &mut Look<'_>| {
+        look.first_seen = Timestamp::from_millis(look.first_seen.as_millis() - 3_600_000);
+    };
+    assert!(is_waiting(scene.ask_as("call.wav", 9, known_for_an_hour)));
     assert_eq!(scene.ask("call.wav", 10), Verdict::Finished);
 }
 
