@@ -231,6 +231,7 @@ impl Engine {
     fn warnings(&self, stores: &[StoreStatus], counts: &Counts, now: Timestamp) -> Vec<Warning> {
         let mut warnings: Vec<Warning> =
             self.keys.warnings().into_iter().map(key_warning).collect();
+        warnings.extend(self.authority_warnings());
         for (number, store) in stores.iter().enumerate() {
             if let Some(reason) = &store.reason {
                 warnings.push(Warning {
