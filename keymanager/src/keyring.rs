@@ -177,6 +177,24 @@ impl Keyring {
         Ok(DataKey::from_parts(wrapped.data_key_id(), Secret::from_bytes(&bytes)))
     }
 
+    /// Destroys these versions again, because they were destroyed after this ring was backed up.
+    /// If the active one is among them, a new one takes over, with a number above all of them.
+    /// Returns how many were alive.
+    pub(crate) fn bury(&mut self, destroyed: &[u32], now_ms: i64) -> usize {
+        let mut buried = 0;
+        for kek in self.0.iter_mut().filter(|kek| destroyed.contains(&kek.version)) {
+            buried += usize::from(kek.key.take().is_some());
+            kek.state = KeyState::Destroyed;
+        }
+        if !self.0.iter().any(|kek| kek.state == KeyState::Active) {
+            let known = self.0.iter().map(|kek| kek.version);
+            let version = known.chain(destroyed.iter().copied()).max().unwrap_or(0) + 1;
+            let Self(first) = Self::generate(now_ms);
+            self.0.extend(first.into_iter().map(|kek| Kek { version, ..kek }));
+        }
+        buried
+    }
+
     #[cfg(test)]
     pub(crate) fn expose_newest(&self) -> &[u8; SECRET_BYTES] {
         self.0.last().unwrap().key.as_ref().unwrap().expose_bytes()

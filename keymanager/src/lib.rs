@@ -21,6 +21,7 @@
 //!   touches no file outside the folder it is given.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
+mod backup;
 mod certificate;
 mod data_key;
 mod disk;
@@ -40,6 +41,11 @@ mod speed;
 mod store;
 mod tls;
 
+pub use backup::{
+    BackedUpKeys, BackupError, BackupOpener, BackupPassphrase, BackupPrivateKey, BackupPublicKey,
+    BackupWay, CatalogFacts, Manifest, ManifestVersion, OpenedBackup, SealedBackup, ShareSecret,
+    WayKind,
+};
 pub use certificate::{CertificateFacts, RenewalReason};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;

@@ -345,5 +345,7 @@ fn surplus_warning(generation: u64) -> KeyWarning {
 
 const LOCK_FILE: &str = ".lock";
 
+mod backup;
+
 #[cfg(test)]
 mod tests;
