@@ -25,7 +25,7 @@ use crate::daemon::Daemon;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::flow::{AutomaticBackups, BackupSettings, Engine, FlowError, Layout, Parts, StoreSpec};
 use crate::http;
 use crate::http::listen::{self, ListenError, UnixDoor};
 use crate::http::{Addresses, Services};
@@ -153,6 +153,7 @@ pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
+        backups: backups_of(config),
     })?)
 }
 
@@ -184,6 +185,16 @@ fn make_folder(path: &Path, what: &'static str) -> Result<(), AppError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let mode = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(path, mode).map_err(failed)
+}
+
+fn backups_of(config: &Config) -> BackupSettings {
+    let automatic = config.backup.automatic.clone().map(|automatic| AutomaticBackups {
+        every: automatic.every,
+        folder: automatic.folder,
+        recipient: automatic.recipient,
+        keep: automatic.keep,
+    });
+    BackupSettings { automatic, remind_after: config.backup.remind_after }
 }
 
 fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
@@ -307,7 +318,7 @@ const DOOR_THREADS: usize = 2;
 /// Blocking jobs of the doors at the same time.
 const DOOR_JOBS: usize = 16;
 /// One place for each task.
-const TASKS: usize = 3;
+const TASKS: usize = 4;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

@@ -177,6 +177,18 @@ impl Keyring {
         Ok(DataKey::from_parts(wrapped.data_key_id(), Secret::from_bytes(&bytes)))
     }
 
+    /// Proves that `wrapped` opens, whether or not its version may be used now: what is disabled
+    /// today may be enabled tomorrow.
+    pub(crate) fn try_unwrap(&self, recording: Uuid, wrapped: &WrappedKey) -> Result<(), KeyError> {
+        let mut ring = self.clone();
+        for kek in ring.0.iter_mut().filter(|kek| kek.version == wrapped.version()) {
+            if kek.key.is_some() {
+                kek.state = KeyState::Retired;
+            }
+        }
+        ring.unwrap(recording, wrapped).map(drop)
+    }
+
     /// Destroys these versions again, because they were destroyed after this ring was backed up.
     /// If the active one is among them, a new one takes over, with a number above all of them.
     /// Returns how many were alive.

@@ -5,6 +5,7 @@
 
 pub mod args;
 mod audit;
+mod backup;
 mod certs;
 mod doctor;
 pub mod failure;
@@ -56,6 +57,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(verify) => online::verify(global, &verify),
         Command::Keys { what } => keys::run(global, &what),
         Command::Certs { what } => certs::run(global, &what),
+        Command::Backup { what } => backup::run(global, &what),
         Command::Tokens { what } => online::tokens(global, &what),
         Command::Audit(audit) => audit::run(global, &audit),
         Command::Config { what } => setup::config(global, &what),
@@ -129,6 +131,15 @@ mod tests {
             "keys public -o k",
             "certs show",
             "certs show --pem",
+            "backup create -o f",
+            "backup create -o f --passphrase-file p --shares 3/5 --share-dir d --recipient k",
+            "backup verify f --private-key k --work d",
+            "backup verify f --share-file a --share-file b",
+            "backup status",
+            "backup restore f --passphrase-file p --tombstones t --new-passphrase-file -",
+            "backup keygen -o k",
+            "backup tombstones -o t",
+            "backup confirm ID",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",
@@ -165,6 +176,10 @@ mod tests {
             "open ID",
             "recordings --state-is sealed",
             "recordings show x",
+            "backup create",
+            "backup create -o f --shares 3/5",
+            "backup create -o f --shares 6/5 --share-dir d",
+            "backup verify f --private-key k --passphrase-file p",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

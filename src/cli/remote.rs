@@ -15,6 +15,8 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
+use crate::http::backup::BACKUP_ID;
+
 use super::failure::{Failure, exit};
 
 /// A daemon that may or may not be there.
@@ -92,21 +94,26 @@ impl Remote {
         progress: &dyn Fn(u64, u64),
     ) -> Result<u64, Failure> {
         self.runtime.block_on(async {
-            let mut response = self.request(Method::GET, target, None).await?;
-            let total = response
-                .headers()
-                .get(CONTENT_LENGTH)
-                .and_then(|value| value.to_str().ok()?.parse().ok())
-                .unwrap_or(0);
-            let mut done = 0;
-            while let Some(frame) = response.frame().await {
-                let frame = frame.map_err(|_| broke_off())?;
-                let Some(plaintext) = frame.data_ref() else { continue };
-                sink.write_all(plaintext).map_err(|e| Failure::file("output file", &e))?;
-                done += plaintext.len() as u64;
-                progress(done, total);
-            }
-            if done < total { Err(broke_off()) } else { Ok(done) }
+            let response = self.request(Method::GET, target, None).await?;
+            save(response, sink, progress).await
+        })
+    }
+
+    /// `POST` of a body that holds secrets, answered by a backup; its length and its id. The
+    /// body is wiped when it was sent.
+    pub(super) fn download_by_post(
+        &self,
+        target: &str,
+        body: &Zeroizing<Vec<u8>>,
+        sink: &mut dyn Write,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(u64, String), Failure> {
+        self.runtime.block_on(async {
+            let body = Bytes::from_owner(body.clone());
+            let response = self.request_with(Method::POST, target, Some(body)).await?;
+            let id = response.headers().get(BACKUP_ID).and_then(|value| value.to_str().ok());
+            let id = id.unwrap_or_default().to_owned();
+            Ok((save(response, sink, progress).await?, id))
         })
     }
 
@@ -116,6 +123,15 @@ impl Remote {
         method: Method,
         target: &str,
         body: Option<&Value>,
+    ) -> Result<Response<Incoming>, Failure> {
+        self.request_with(method, target, body.map(|body| Bytes::from(body.to_string()))).await
+    }
+
+    async fn request_with(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<Bytes>,
     ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| unreachable_by(&e))?;
         let broken = |_| {
@@ -132,8 +148,7 @@ impl Remote {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        let bytes = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(bytes))).map_err(|error| {
+        let request = request.body(Full::new(body.unwrap_or_default())).map_err(|error| {
             Failure::usage(format!("the request cannot be written: {error}"), "check the values")
         })?;
         let response = sender.send_request(request).await.map_err(broken)?;
@@ -144,6 +159,28 @@ impl Remote {
         let text = whole(response).await?;
         Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
+}
+
+/// Writes the whole body into `sink`; less than was promised is a failure.
+async fn save(
+    mut response: Response<Incoming>,
+    sink: &mut dyn Write,
+    progress: &dyn Fn(u64, u64),
+) -> Result<u64, Failure> {
+    let total = response
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let mut done = 0;
+    while let Some(frame) = response.frame().await {
+        let frame = frame.map_err(|_| broke_off())?;
+        let Some(bytes) = frame.data_ref() else { continue };
+        sink.write_all(bytes).map_err(|e| Failure::file("output file", &e))?;
+        done += bytes.len() as u64;
+        progress(done, total);
+    }
+    if done < total { Err(broke_off()) } else { Ok(done) }
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Zeroizing<String>, Failure> {

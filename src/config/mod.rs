@@ -6,6 +6,7 @@
 //!
 //! Secrets never stand here, only where they lie.
 
+mod backup;
 mod raw;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intake::profile::Profile;
 
+pub use backup::{AutomaticConfig, BackupConfig};
 use raw::RawConfig;
 
 /// Everything the daemon is told, checked.
@@ -43,6 +45,8 @@ pub struct Config {
     pub batch: usize,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// Backups.
+    pub backup: BackupConfig,
 }
 
 /// One watched tree, checked.

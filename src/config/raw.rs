@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::intake::profile::{PROFILES, Profile};
 
+use super::backup::RawBackup;
 use super::{Config, ConfigError, Layout, LogLevel, Overrides, Poll, StoreConfig};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -21,6 +22,7 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    backup: RawBackup,
     store: Vec<RawStore>,
 }
 
@@ -117,7 +119,7 @@ fn yes() -> bool {
 
 /// `"10s"`, `"24h"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -172,7 +174,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, store } = self;
+        let Self { state, log, listen, vault, ingest, backup, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -208,6 +210,7 @@ impl RawConfig {
             workers: ingest.workers,
             batch: ingest.batch,
             reconcile_every,
+            backup: backup.validate()?,
         })
     }
 }
@@ -302,7 +305,7 @@ fn check_names(names: &[String]) -> Result<(), ConfigError> {
     }
 }
 
-fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
+pub(super) fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
     if path.is_absolute() {
         return Ok(());
     }
@@ -313,14 +316,24 @@ fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
     ))
 }
 
-fn within(key: &str, value: usize, least: usize, most: usize) -> Result<(), ConfigError> {
+pub(super) fn within(
+    key: &str,
+    value: usize,
+    least: usize,
+    most: usize,
+) -> Result<(), ConfigError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
     Err(bad(key, &format!("{value} is out of bounds"), &format!("take {least} to {most}")))
 }
 
-fn span_within(key: &str, span: Duration, least: u64, most: u64) -> Result<(), ConfigError> {
+pub(super) fn span_within(
+    key: &str,
+    span: Duration,
+    least: u64,
+    most: u64,
+) -> Result<(), ConfigError> {
     let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
     if (least..=most).contains(&span) {
         return Ok(());
@@ -333,7 +346,7 @@ fn span_within(key: &str, span: Duration, least: u64, most: u64) -> Result<(), C
     ))
 }
 
-fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
+pub(super) fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
     ConfigError::Value { key: key.to_owned(), problem: problem.to_owned(), hint: hint.to_owned() }
 }
 
@@ -368,6 +381,7 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            backup: RawBackup::from(&config.backup),
             store: store.collect(),
         }
     }

@@ -9,6 +9,7 @@
 //! [`pool::WorkPool`]. At shutdown the running activations end and no other begins; being killed
 //! instead is as safe, only slower at the next start.
 
+pub mod backup;
 pub mod pool;
 pub mod task;
 pub mod tasks;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::flow::Engine;
 
+use backup::BackupTask;
 use pool::WorkPool;
 use task::{Drive, Heartbeat, Ring, Task, drive};
 use tasks::{DiscoverTask, HousekeepingTask, SealTask};
@@ -57,6 +59,8 @@ impl Daemon {
         let housekeeping = HousekeepingTask::new(Arc::clone(&self.engine));
         let never = Arc::new(Notify::new());
         self.spawn(&mut tasks, housekeeping, never, HOUSEKEEPING_EVERY, stop);
+        let backup = BackupTask::new(Arc::clone(&self.engine));
+        self.spawn(&mut tasks, backup, Arc::new(Notify::new()), BACKUP_LOOK_EVERY, stop);
         tasks
     }
 
@@ -87,3 +91,5 @@ const SCAN_AT_LEAST: Duration = Duration::from_secs(15);
 /// What was put off is tried again this often.
 const SEAL_AT_LEAST: Duration = Duration::from_secs(2);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
+/// How exactly the time of an automatic backup is met.
+const BACKUP_LOOK_EVERY: Duration = Duration::from_secs(30);

@@ -11,6 +11,7 @@
 //! line can be cut anywhere: until `Sealed` the original is the good copy, from then on the
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
+mod backup;
 pub mod crash;
 mod desk;
 mod discover;
@@ -21,9 +22,11 @@ mod parallel;
 mod pieces;
 mod recover;
 mod removal;
+mod restore;
 mod sidecars;
 mod status;
 mod stores;
+mod tombstones;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -39,12 +42,15 @@ use crate::domain::lifecycle::RecordingState;
 use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
 
+pub use backup::{AutomaticBackups, BackupOutcome, BackupSettings, BackupStatus, BackupStream};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
+pub use restore::{Proof, RestoreError, RestoreTo, Restored, Since, Stage, restore, trial};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
+pub use tombstones::{TombstoneError, Tombstones};
 
 /// What the engine is built from.
 pub struct Parts {
@@ -68,6 +74,8 @@ pub struct Parts {
     pub batch: usize,
     /// When the program started.
     pub started_at: Timestamp,
+    /// When to back up, and when to remind of it.
+    pub backups: BackupSettings,
 }
 
 /// Everything recseal does, without sockets and timers. Share it as `Arc`; every call blocks.
@@ -85,6 +93,7 @@ pub struct Engine {
     totals: TotalCounters,
     /// The clock jumped: nothing irrevocable may follow its word.
     clock_suspect: AtomicBool,
+    backups: backup::BackupState,
 }
 
 impl Engine {
@@ -95,6 +104,7 @@ impl Engine {
     /// [`FlowError::Catalog`].
     pub fn new(parts: Parts) -> Result<Self, FlowError> {
         let known = parts.catalog.read(|tx| tx.stores())?;
+        let backups = backup::BackupState::new(parts.backups, &parts.vault_path);
         let excluded = vec![parts.state, parts.vault_path];
         let stores = parts
             .stores
@@ -117,6 +127,7 @@ impl Engine {
             told: Mutex::default(),
             totals: TotalCounters::default(),
             clock_suspect: AtomicBool::new(false),
+            backups,
         })
     }
 
@@ -248,6 +259,21 @@ pub enum FlowError {
         id: RecordingId,
         /// What is wrong with it.
         source: crate::seal::SealError,
+    },
+    /// A backup could not be made.
+    #[error("the backup was not made")]
+    Backup(#[from] keymanager::BackupError),
+    /// One is being made.
+    #[error("a backup is being made already")]
+    BackupRunning,
+    /// No backup with that id was made here.
+    #[error("there is no such backup")]
+    NoSuchBackup,
+    /// The folder of automatic backups cannot be used.
+    #[error("the folder of automatic backups cannot be used")]
+    BackupFolder {
+        /// Why.
+        source: VaultError,
     },
     /// The keys could not do it.
     #[error("the keys refused")]

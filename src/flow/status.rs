@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{Engine, FlowError, StoreSlot};
+use crate::flow::{BackupStatus, Engine, FlowError, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -36,6 +36,8 @@ pub struct Status {
     pub started_at: Timestamp,
     /// Running totals.
     pub totals: Totals,
+    /// How the backups are doing.
+    pub backup: BackupStatus,
 }
 
 /// One thing to mend.
@@ -183,7 +185,8 @@ impl Engine {
             sealed_keys: false,
             recordings,
             certificate: self.certificate(),
-            warnings: self.warnings(&stores, &recordings, now),
+            warnings: self.warnings(&stores, &recordings, now)?,
+            backup: self.backup_status()?,
             stores,
             checks,
             started_at: self.started_at,
@@ -219,7 +222,12 @@ impl Engine {
         }
     }
 
-    fn warnings(&self, stores: &[StoreStatus], counts: &Counts, now: Timestamp) -> Vec<Warning> {
+    fn warnings(
+        &self,
+        stores: &[StoreStatus],
+        counts: &Counts,
+        now: Timestamp,
+    ) -> Result<Vec<Warning>, FlowError> {
         let mut warnings: Vec<Warning> =
             self.keys.warnings().into_iter().map(key_warning).collect();
         for (number, store) in stores.iter().enumerate() {
@@ -273,7 +281,8 @@ impl Engine {
                 hint: "see the log for why it was not renewed".to_owned(),
             });
         }
-        warnings
+        warnings.extend(self.backup_warnings(now)?);
+        Ok(warnings)
     }
 }
 

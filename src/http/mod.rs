@@ -17,6 +17,7 @@
 //! - Bodies, requests at a time, streams at a time and seconds are bounded.
 
 mod auth;
+pub mod backup;
 mod error;
 mod extract;
 mod guard;
@@ -174,6 +175,12 @@ pub const ROUTES: &[Route] = {
         }),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
+        route("GET", "/api/v1/backup", Some(P::KeyView), Quick, || get(backup::status)),
+        route("POST", "/api/v1/backup", Some(P::BackupManage), Slow, || post(backup::create)),
+        route("GET", "/api/v1/backup/tombstones", Some(P::BackupManage), Slow, || {
+            get(backup::tombstones)
+        }),
+        route("POST", "/api/v1/backup/{id}", Some(P::BackupManage), Quick, || post(backup::note)),
     ]
 };
 
@@ -261,6 +268,10 @@ mod tests {
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
             ("GET /api/v1/certificate", "x x x x x x"),
+            ("GET /api/v1/backup", ". . x . x ."),
+            ("POST /api/v1/backup", ". . x . . ."),
+            ("GET /api/v1/backup/tombstones", ". . x . . ."),
+            ("POST /api/v1/backup/{id}", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

@@ -12,6 +12,7 @@ use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
+use super::backup::BackupView;
 use super::{Addresses, ApiError};
 
 /// The word people see. `Waiting` is everything from found to being sealed.
@@ -106,6 +107,7 @@ pub(super) struct StatusView {
     stores: Vec<StoreView>,
     warnings: Vec<WarningView>,
     totals: TotalsView,
+    backup: BackupView,
     listen: Option<ListenView>,
 }
 
@@ -234,6 +236,7 @@ impl StatusView {
                 watches: totals.watches,
                 scans: totals.scans,
             },
+            backup: status.backup.into(),
             listen: addresses.map(|bound| ListenView {
                 https: bound.https.to_string(),
                 health: bound.health.to_string(),

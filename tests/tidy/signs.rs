@@ -15,7 +15,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_to", &["intake", "flow"]),
     ("expose_room", &["intake", "flow"]),
     ("expose_random", &["flow"]),
-    ("expose_text", &["access", "flow", "http"]),
+    ("expose_text", &["access", "flow", "http", "cli"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];
 

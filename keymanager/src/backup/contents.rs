@@ -188,6 +188,15 @@ impl BackedUpKeys {
         self.contents.keyring.unwrap(recording, wrapped)
     }
 
+    /// Proves that `wrapped` opens for `recording`, also under a version that is disabled.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyManager::unwrap`], but for disabled versions.
+    pub fn try_unwrap(&self, recording: Uuid, wrapped: &WrappedKey) -> Result<(), KeyError> {
+        self.contents.keyring.try_unwrap(recording, wrapped)
+    }
+
     /// Destroys key versions that were destroyed after the backup was made, so that restoring it
     /// does not bring them back. If the active one is among them, a new one takes over.
     ///

@@ -55,6 +55,27 @@ impl KeyManager {
         SealedBackup::new(ways, store, generation, &contents, facts, catalog, now_ms)
     }
 
+    /// Destroys what an interrupted restore left of a key store in `folder`, finished or not.
+    /// For folders that were never in use: nothing in them is the only copy of anything.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::InUse`], [`KeyError::Disk`]; do it again.
+    pub fn destroy_unfinished(folder: &Path) -> Result<(), KeyError> {
+        let disk_error = || KeyError::disk("clearing an unfinished key store");
+        let mut build = folder.as_os_str().to_owned();
+        build.push(".creating");
+        for folder in [Path::new(&build), folder] {
+            if !folder.try_exists().map_err(disk_error())? {
+                continue;
+            }
+            let lock = clear_build_folder(folder)?;
+            disk::destroy_folder(folder).map_err(disk_error())?;
+            drop(lock);
+        }
+        Ok(())
+    }
+
     /// Makes a store with these contents, as generation `generation + 1`.
     pub(crate) fn create_from(
         folder: &Path,
