@@ -390,6 +390,7 @@ fn peek_id(path: &Path) -> Result<String, Failure> {
 fn verified(proof: &Proof) -> Value {
     json!({
         "outcome": "verified",
+        "store": proof.manifest.store.to_string(),
         "created_ms": proof.manifest.created_ms,
         "newest_version": proof.manifest.newest_version(),
         "sealed": proof.manifest.catalog.sealed,

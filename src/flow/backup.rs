@@ -124,6 +124,8 @@ pub enum BackupOutcome {
     Kept,
     /// A trial restore opened everything. Facts of its manifest.
     Verified {
+        /// Id of its key store.
+        store: Option<Uuid>,
         /// When its keys were taken.
         created_at: Timestamp,
         /// Its newest key version.
@@ -193,7 +195,11 @@ impl Engine {
                 true => Ok(()),
                 false => Err(FlowError::NoSuchBackup),
             },
-            BackupOutcome::Verified { created_at, newest_version, sealed } => {
+            BackupOutcome::Verified { store, created_at, newest_version, sealed } => {
+                // Another host's backup, verified here, says nothing about ours.
+                if known.is_none() && store != Some(self.keys.store_id()) {
+                    return Err(FlowError::NoSuchBackup);
+                }
                 let row = BackupRow {
                     id,
                     created_at,

@@ -47,7 +47,9 @@ pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilte
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
-pub use restore::{Proof, RestoreError, RestoreTo, Restored, Since, Stage, restore, trial};
+pub use restore::{
+    Progress, Proof, RestoreError, RestoreTo, Restored, Since, Stage, restore, trial,
+};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
 pub use tombstones::{TombstoneError, Tombstones};

@@ -131,6 +131,7 @@ fn read_piece(stream: &mut BackupStream) -> std::io::Result<Bytes> {
 #[serde(deny_unknown_fields)]
 pub(super) struct Noted {
     outcome: Word,
+    store: Option<String>,
     created_ms: Option<i64>,
     newest_version: Option<u32>,
     sealed: Option<u64>,
@@ -162,7 +163,8 @@ pub(super) async fn note(
         (Word::Damaged, ..) => BackupOutcome::Damaged,
         (Word::Verified, Some(created_ms), Some(newest_version), Some(sealed)) => {
             let created_at = Timestamp::from_millis(created_ms);
-            BackupOutcome::Verified { created_at, newest_version, sealed }
+            let store = noted.store.and_then(|id| Uuid::try_parse(&id).ok());
+            BackupOutcome::Verified { store, created_at, newest_version, sealed }
         }
         (Word::Verified, ..) => {
             return Err(ApiError::bad_request(

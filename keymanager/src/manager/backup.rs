@@ -55,6 +55,11 @@ impl KeyManager {
         SealedBackup::new(ways, store, generation, &contents, facts, catalog, now_ms)
     }
 
+    /// Names the store through all its generations, also after a restore elsewhere.
+    pub fn store_id(&self) -> Uuid {
+        self.writer().slots.store()
+    }
+
     /// Destroys what an interrupted restore left of a key store in `folder`, finished or not.
     /// For folders that were never in use: nothing in them is the only copy of anything.
     ///
