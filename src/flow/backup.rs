@@ -138,7 +138,7 @@ pub enum BackupOutcome {
 }
 
 /// How the backups are doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackupStatus {
     /// When the newest kept backup was made.
     pub created_at: Option<Timestamp>,
