@@ -3,6 +3,11 @@
 //! Order matters twice. Starting: keys before catalog before stores before doors, so that nobody
 //! is let in before there is something to answer with. Stopping: tasks end their activation while
 //! the doors finish what they serve; then the trail is signed and closed.
+//!
+//! Keys that no unattended slot opens are no reason not to start: the daemon comes up locked and
+//! goes on once somebody unlocks them. A damaged store or a lock held elsewhere fails at once.
+
+mod locked;
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,10 +16,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keymanager::{KeyError, KeyManager, Unlock};
+use keymanager::{KeyError, KeyManager, Surroundings, Unlock};
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
@@ -27,12 +33,14 @@ use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
 use crate::flow::{AutomaticBackups, BackupSettings, Engine, FlowError, Layout, Parts, StoreSpec};
 use crate::http;
-use crate::http::listen::{self, ListenError, UnixDoor};
+use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
 use crate::intake::profile::{Profile, UnknownProfile};
 use crate::intake::{PollChoice, StoreSettings};
 use crate::vault;
 use crate::vault::{LocalVault, VaultError};
+
+use locked::{Doors, Ends};
 
 /// Why the program does not start. Nothing that existed was changed.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +88,10 @@ impl AppError {
             }
             Self::Listen(ListenError::NotASocket) => "move the file away, or choose another folder",
             Self::Folder { .. } => "check that it can be made there, and by this user",
+            Self::Keys(KeyError::Locked { .. }) => {
+                "start `recseal serve`: it comes up locked, then `recseal keys unlock` opens the keys"
+            }
+            Self::Keys(KeyError::PassphraseLength { .. }) => "take a sentence that nobody guesses",
             Self::Keys(_)
             | Self::Catalog(_)
             | Self::Vault(_)
@@ -101,12 +113,22 @@ pub struct Prepared {
 }
 
 /// Makes the state folder complete without starting anything: keys, certificate, catalog, vault.
+/// A store without a recovery slot gets one for the passphrase `recovery`.
 ///
 /// # Errors
 ///
 /// [`AppError`]; what was made so far stays and is used by the next call.
-pub fn prepare(config: &Config, clock: &Clock) -> Result<Prepared, AppError> {
-    let (_, keys, created) = open_state(config, clock)?;
+pub fn prepare(
+    config: &Config,
+    clock: &Clock,
+    recovery: Option<&Zeroizing<String>>,
+) -> Result<Prepared, AppError> {
+    let (keys, created) = open_keys(config, clock)?;
+    let lacks_recovery = !keys.slots().iter().any(|slot| slot.is_recovery);
+    if let Some(passphrase) = recovery.filter(|_| lacks_recovery) {
+        keys.add_passphrase_slot(passphrase, clock.now().as_millis())?;
+    }
+    open_catalog(config)?;
     Ok(Prepared { created, certificate_sha256: keys.tls().facts().sha256 })
 }
 
@@ -117,14 +139,27 @@ pub fn prepare(config: &Config, clock: &Clock) -> Result<Prepared, AppError> {
 /// [`AppError`] if it does not come up. Once it is up it ends well.
 pub fn serve(config: Config) -> Result<(), AppError> {
     let clock = Clock::System;
-    let engine = Arc::new(build(&config, &clock)?);
-    engine.note_daemon(Activity::DaemonStarted, clock.now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(DOOR_THREADS)
         .enable_all()
         .build()
         .map_err(AppError::Runtime)?;
-    let outcome = runtime.block_on(run(Arc::clone(&engine), &config, clock.clone()));
+    let (keys, created, unlocked, doors) = match open_keys(&config, &clock) {
+        Ok((keys, created)) => (keys, created, None, None),
+        Err(AppError::Keys(why @ KeyError::Locked { .. })) => {
+            match runtime.block_on(locked::wait(&config, &clock, &why))? {
+                None => return Ok(()),
+                Some((keys, unlocked, doors)) => (keys, false, Some(unlocked), Some(doors)),
+            }
+        }
+        Err(error) => return Err(error),
+    };
+    let engine = Arc::new(build_with(&config, &clock, keys, created)?);
+    engine.note_daemon(Activity::DaemonStarted, clock.now())?;
+    if let Some(unlocked) = unlocked {
+        engine.note_unlocked(&unlocked, clock.now())?;
+    }
+    let outcome = runtime.block_on(run(Arc::clone(&engine), &config, clock.clone(), doors));
     finish(runtime, &engine, &clock);
     outcome
 }
@@ -135,7 +170,21 @@ pub fn serve(config: Config) -> Result<(), AppError> {
 ///
 /// [`AppError`]; what was made so far stays and is used by the next call.
 pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
-    let (catalog, keys, created) = open_state(config, clock)?;
+    let (keys, created) = open_keys(config, clock)?;
+    build_with(config, clock, keys, created)
+}
+
+fn build_with(
+    config: &Config,
+    clock: &Clock,
+    keys: KeyManager,
+    created: bool,
+) -> Result<Engine, AppError> {
+    // A renewal that fails leaves the old certificate serving; housekeeping tries again.
+    if let Err(error) = keys.ensure_certificate(clock.now().as_millis()) {
+        tracing::error!(%error, "the certificate was not renewed");
+    }
+    let catalog = open_catalog(config)?;
     if created {
         let sha256 = keys.tls().facts().sha256;
         tracing::info!(certificate_sha256 = sha256, "made keys, certificate and catalog");
@@ -157,23 +206,38 @@ pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
     })?)
 }
 
-fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bool), AppError> {
+/// The keys of the state folder, made if there are none, opened by a slot that needs nobody.
+fn open_keys(config: &Config, clock: &Clock) -> Result<(KeyManager, bool), AppError> {
     make_folder(&config.state, "state")?;
     make_folder(&config.vault, "the vault")?;
     let folder = config::keys_in(&config.state);
     let created = !KeyManager::exists(&folder);
-    let now_ms = clock.now().as_millis();
     let keys = if created {
-        KeyManager::create(&folder, &config.names, now_ms)?
+        KeyManager::create(&folder, &config.names, clock.now().as_millis())?
     } else {
-        KeyManager::open(&folder, &Unlock::File)?
+        KeyManager::open(&folder, &Unlock::Unattended(surroundings()))?
     };
-    // A renewal that fails leaves the old certificate serving; housekeeping tries again.
-    if let Err(error) = keys.ensure_certificate(now_ms) {
-        tracing::error!(%error, "the certificate was not renewed");
-    }
-    let catalog = Catalog::open(&config::catalog_in(&config.state))?;
-    Ok((catalog, keys, created))
+    Ok((keys, created))
+}
+
+fn open_catalog(config: &Config) -> Result<Catalog, AppError> {
+    Ok(Catalog::open(&config::catalog_in(&config.state))?)
+}
+
+/// What this process was started with, as far as key slots open with it.
+pub fn surroundings() -> Surroundings {
+    #[expect(clippy::disallowed_methods, reason = "the service manager names the folder so")]
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let is_absolute = |folder: &std::ffi::OsString| Path::new(folder).is_absolute();
+    Surroundings { credentials: credentials.filter(is_absolute).map(Into::into) }
+}
+
+/// Keeps keys and passphrases out of core files and away from debuggers of the same user. Call it
+/// before there are any. Where a kernel refuses, the unit's own limits still hold.
+pub fn harden() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Makes a folder of our own, 0700, if it is missing. One that exists keeps its mode.
@@ -222,9 +286,16 @@ fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
 }
 
 /// Opens the doors, starts the tasks, says so, and waits for the end.
-async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), AppError> {
-    // First of all: who is told to stop before it listens for that dies of it.
-    let ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+async fn run(
+    engine: Arc<Engine>,
+    config: &Config,
+    clock: Clock,
+    doors: Option<Doors>,
+) -> Result<(), AppError> {
+    let Doors { unix, health, mut ends } = match doors {
+        Some(doors) => doors,
+        None => Doors::open(config).await?,
+    };
     let (stop, stopped) = watch::channel(false);
     let bell = Arc::new(Bell::default());
     let daemon_uid = rustix::process::geteuid().as_raw();
@@ -235,10 +306,9 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
         clock.clone(),
         Arc::clone(&bell),
         daemon_uid,
-    );
-    let unix = UnixDoor::bind(&config::socket_in(&config.state))?;
+    )
+    .within(surroundings());
     let https = listen::bind_tcp(config.https).await?;
-    let health = listen::bind_tcp(config.health).await?;
     let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
     services.announce(addresses);
 
@@ -261,7 +331,7 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
     tracing::info!(https = %addresses.https, health = %addresses.health, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    until_told_to_stop(ends, &engine, &doors_pool).await?;
+    until_told_to_stop(&mut ends, &engine, &doors_pool).await;
     tracing::info!("stopping");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.send_replace(true);
@@ -280,18 +350,11 @@ fn address_of(listener: &tokio::net::TcpListener) -> Result<SocketAddr, AppError
 
 /// Returns at SIGTERM or SIGINT. Until then the watchdog is told that work goes through: the pool
 /// runs a job, and the catalog answers it.
-async fn until_told_to_stop(
-    ends: [io::Result<Signal>; 2],
-    engine: &Arc<Engine>,
-    pool: &WorkPool,
-) -> Result<(), AppError> {
-    let [terminate, interrupt] = ends.map(|end| end.map_err(AppError::Runtime));
-    let (mut terminate, mut interrupt) = (terminate?, interrupt?);
+async fn until_told_to_stop(ends: &mut Ends, engine: &Arc<Engine>, pool: &WorkPool) {
     let beat = sd_notify::watchdog_enabled().map_or(NO_WATCHDOG, |timeout| timeout / 3);
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            () = ends.come() => return,
             () = tokio::time::sleep(beat) => {
                 let engine = Arc::clone(engine);
                 if pool.run(move || engine.is_answering()).await {

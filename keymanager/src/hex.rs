@@ -15,6 +15,11 @@ impl HexBytes {
         Self(Zeroizing::new(bytes.into()))
     }
 
+    /// Takes the bytes without a copy.
+    pub(crate) fn wiped(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0

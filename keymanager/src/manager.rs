@@ -1,33 +1,41 @@
 //! The key manager: the one door to the keys of a state folder.
 
+mod certificates;
+mod keks;
+mod slot_changes;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::certificate::{self, RenewalReason};
 use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
-use crate::keyring::{KeyVersionInfo, Keyring, WrappedKey};
+use crate::keyring::{Keyring, WrappedKey};
+use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
-use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
+use crate::slots::{self, SlotTable, Unlock};
 use crate::store::{self, Contents, Store};
-use crate::tls::{StoredTls, TlsIdentity};
+use crate::stored_tls::{CertificateSource, StoredCertificate, StoredTls};
+use crate::tls::TlsIdentity;
+
+pub use certificates::{Adopted, CertificateInfo, CertificateStanding};
+
+pub use slot_changes::RootRotation;
 
 /// The keys of one state folder, unlocked. One process at a time has it; its threads share it.
 pub struct KeyManager {
     folder: PathBuf,
     /// Holds the lock for as long as this lives.
     _lock: File,
-    root: Secret,
     contents: ArcSwap<Contents>,
     tls: TlsIdentity,
     /// Taken by whoever changes something; readers use `contents` and `tls`.
@@ -35,6 +43,7 @@ pub struct KeyManager {
 }
 
 struct Writer {
+    root: Secret,
     slots: SlotTable,
     store: Store,
 }
@@ -59,6 +68,8 @@ pub enum KeyWarning {
         /// The one left over.
         generation: u64,
     },
+    /// A new root key is in use, but not everything is sealed under it yet.
+    RotationUnfinished,
     /// Nothing opens the keys when this machine is lost.
     NoRecoverySlot,
     /// The program cannot start while nobody is there.
@@ -66,6 +77,8 @@ pub enum KeyWarning {
     /// The folder could not be looked at.
     Unreadable,
 }
+
+pub use keks::{Destroyed, Destruction, RotationReason};
 
 /// What [`KeyManager::ensure_certificate`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +89,15 @@ pub enum CertificateChange {
     Renewed {
         /// Why.
         reason: RenewalReason,
+        /// When it ends, in milliseconds since 1970.
+        not_after_ms: i64,
+    },
+    /// A staged one has become valid and is served.
+    Activated {
+        /// Which one.
+        id: Uuid,
+        /// Where it came from.
+        source: CertificateSource,
         /// When it ends, in milliseconds since 1970.
         not_after_ms: i64,
     },
@@ -95,7 +117,8 @@ impl KeyManager {
         if Self::exists(folder) {
             return Err(KeyError::Exists);
         }
-        let tls = StoredTls::new(names, certificate::issue_self_signed(names, now_ms)?);
+        let issued = certificate::issue_self_signed(names, now_ms)?;
+        let tls = StoredTls::new(names, StoredCertificate::self_signed(issued, now_ms));
         let disk_error = || KeyError::disk("making the key store");
         let parent = disk::parent(folder);
         fs::create_dir_all(parent).map_err(disk_error())?;
@@ -108,6 +131,8 @@ impl KeyManager {
             keyring: Keyring::generate(now_ms),
             signing: vec![SigningKey::generate(now_ms)],
             tls,
+            tombstones: Vec::new(),
+            seal_keys: SealKeyTable::default(),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;
@@ -135,42 +160,6 @@ impl KeyManager {
         store::exists(folder)
     }
 
-    /// Adds a passphrase slot, opened once before it is stored. Takes about a second and 64 MiB.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::PassphraseLength`], [`KeyError::TooManySlots`], [`KeyError::Disk`].
-    pub fn add_passphrase_slot(
-        &self,
-        passphrase: &Zeroizing<String>,
-        now_ms: i64,
-    ) -> Result<SlotInfo, KeyError> {
-        let mut writer = self.writer();
-        let (slots, info) =
-            writer.slots.with_passphrase(passphrase, Cost::DEFAULT, &self.root, now_ms)?;
-        slots.replace(&self.folder)?;
-        writer.slots = slots;
-        Ok(info)
-    }
-
-    /// Removes a slot, never the last one. A copy of the slot table made earlier still opens.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::UnknownSlot`], [`KeyError::LastSlot`], [`KeyError::Disk`].
-    pub fn remove_slot(&self, id: Uuid) -> Result<(), KeyError> {
-        let mut writer = self.writer();
-        let slots = writer.slots.without(id)?;
-        slots.replace(&self.folder)?;
-        writer.slots = slots;
-        Ok(())
-    }
-
-    /// The slots, oldest first.
-    pub fn slots(&self) -> Vec<SlotInfo> {
-        self.writer().slots.infos()
-    }
-
     /// A fresh data key for one attempt at sealing `recording`, and its form for the catalog.
     pub fn new_data_key(&self, recording: Uuid) -> (DataKey, WrappedKey) {
         let data_key = DataKey::generate();
@@ -192,11 +181,6 @@ impl KeyManager {
         self.contents.load().keyring.unwrap(recording, wrapped)
     }
 
-    /// The key versions, oldest first.
-    pub fn versions(&self) -> Vec<KeyVersionInfo> {
-        self.contents.load().keyring.versions()
-    }
-
     /// Signs `message` as a `context`, a short constant that says what kind of thing it is.
     pub fn sign(&self, context: &'static str, message: &[u8]) -> Signature {
         let contents = self.contents.load();
@@ -214,25 +198,28 @@ impl KeyManager {
         &self.tls
     }
 
-    /// Issues the self-signed certificate anew if it is due; stores it, then publishes it. Call it
-    /// at start and every minute or so, on the wall clock.
+    /// Serves a staged certificate whose time has come, and issues a self-signed one anew if it is
+    /// due: stored first, then published. One from elsewhere is never replaced, be it over. Call
+    /// it at start and every minute or so, on the wall clock.
     ///
     /// # Errors
     ///
     /// [`KeyError::Disk`] and the certificate's errors; the old certificate goes on being served.
     pub fn ensure_certificate(&self, now_ms: i64) -> Result<CertificateChange, KeyError> {
         let mut writer = self.writer();
+        if let Some(change) = self.activate_staged(&mut writer, now_ms)? {
+            return Ok(change);
+        }
+        let mut contents = Contents::clone(&self.contents.load());
+        if contents.tls.live.source != CertificateSource::SelfSigned {
+            return Ok(CertificateChange::None);
+        }
         let Some(reason) = self.tls.facts().renewal_due(now_ms) else {
             return Ok(CertificateChange::None);
         };
-        let mut contents = Contents::clone(&self.contents.load());
-        let names = &contents.tls.names;
-        contents.tls = StoredTls::new(names, certificate::issue_self_signed(names, now_ms)?);
-        let certified = contents.tls.certified()?;
-        let published = self.tls.prepare(|serving| serving.certified = certified)?;
-        writer.store.commit(&contents)?;
-        self.contents.store(Arc::new(contents));
-        self.tls.publish(published);
+        let issued = certificate::issue_self_signed(&contents.tls.names, now_ms)?;
+        contents.tls.advance(StoredCertificate::self_signed(issued, now_ms));
+        self.install(&mut writer, contents)?;
         Ok(CertificateChange::Renewed { reason, not_after_ms: self.tls.facts().not_after_ms })
     }
 
@@ -250,6 +237,9 @@ impl KeyManager {
                 Err(_) => warnings.push(KeyWarning::Unreadable),
             }
         }
+        if writer.slots.is_rotating() {
+            warnings.push(KeyWarning::RotationUnfinished);
+        }
         if !slots.iter().any(|slot| slot.is_recovery) {
             warnings.push(KeyWarning::NoRecoverySlot);
         }
@@ -262,16 +252,21 @@ impl KeyManager {
     fn unlock(folder: &Path, lock: File, unlock: &Unlock) -> Result<Self, KeyError> {
         let slots = SlotTable::load(folder)?;
         let root = slots.unlock(folder, unlock)?;
-        let (store, contents) = Store::open(folder, &root, slots.store())?;
+        let (store, contents) = match slots.previous_root(&root) {
+            None => Store::open(folder, &root, slots.store())?,
+            Some(previous) => Store::open_rotating(folder, &root, &previous, slots.store())?,
+        };
         slots.sweep(folder)?;
-        let tls = TlsIdentity::new(contents.tls.certified()?)?;
+        let mut writer = Writer { root, slots, store };
+        // No reason not to start: both root keys are at hand, and a warning says so.
+        let _ = writer.finish_rotation(folder, &contents);
+        let tls = TlsIdentity::new(contents.tls.live.certified()?)?;
         Ok(Self {
             folder: folder.into(),
             _lock: lock,
-            root,
             contents: ArcSwap::from_pointee(contents),
             tls,
-            writer: Mutex::new(Writer { slots, store }),
+            writer: Mutex::new(writer),
         })
     }
 
@@ -346,6 +341,7 @@ fn surplus_warning(generation: u64) -> KeyWarning {
 const LOCK_FILE: &str = ".lock";
 
 mod backup;
+mod seal_keys;
 
 #[cfg(test)]
 mod tests;

@@ -246,12 +246,15 @@ pub(crate) fn split(secret: &Secret, threshold: u8, of: u8) -> Result<Vec<Share>
 ///
 /// [`ShareError::TooFew`], [`ShareError::MixedSets`], [`ShareError::Duplicate`],
 /// [`ShareError::WrongSecret`].
-pub(crate) fn combine(shares: &[Share]) -> Result<Secret, ShareError> {
+pub(crate) fn combine<'a>(
+    shares: impl IntoIterator<Item = &'a Share>,
+) -> Result<Secret, ShareError> {
+    let shares: Vec<&Share> = shares.into_iter().collect();
     let Some(first) = shares.first() else {
         return Err(ShareError::TooFew { given: 0, threshold: 2 });
     };
     let mut numbers = BTreeSet::new();
-    for share in shares {
+    for share in &shares {
         let number = share.number();
         if share.0[..NUMBER_AT] != first.0[..NUMBER_AT]
             || share.0[CHECK_AT..] != first.0[CHECK_AT..]

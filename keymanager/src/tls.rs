@@ -12,9 +12,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use serde::{Deserialize, Serialize};
 
-use crate::certificate::{CertificateFacts, Issued};
+use crate::certificate::CertificateFacts;
 use crate::error::KeyError;
 use crate::hex::HexBytes;
 
@@ -72,6 +71,34 @@ pub(crate) struct Certified {
     chain_pem: String,
 }
 
+impl Certified {
+    /// Checks that a chain (DER, the server's own certificate first) and a key (PKCS#8) can serve.
+    pub(crate) fn new(chain: &[HexBytes], key: &HexBytes) -> Result<Self, KeyError> {
+        let tls = |source| KeyError::Tls { source };
+        let own = chain.first().ok_or(KeyError::CertificateDamaged)?;
+        let facts = CertificateFacts::parse(own.as_bytes())?;
+        // Borrowed: the key is not copied on its way into the signer.
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.as_bytes()));
+        let signer = aws_lc_rs::sign::any_supported_type(&key).map_err(tls)?;
+        let ders = chain.iter().map(|der| CertificateDer::from(der.as_bytes().to_vec()));
+        let key = CertifiedKey::new(ders.collect(), signer);
+        key.keys_match().map_err(tls)?;
+        Ok(Self { key: Arc::new(key), facts, chain_pem: to_pem(chain) })
+    }
+
+    /// What the certificate says about itself.
+    pub(crate) fn facts(&self) -> &CertificateFacts {
+        &self.facts
+    }
+}
+
+/// Certificates as PEM, in their order.
+pub(crate) fn to_pem(chain: &[HexBytes]) -> String {
+    let blocks = chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.as_bytes()));
+    let format = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_many_config(&blocks.collect::<Vec<_>>(), format)
+}
+
 /// Everything that changes together.
 #[derive(Debug)]
 pub(crate) struct Published {
@@ -80,7 +107,12 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    fn new(serving: Serving) -> Result<Self, KeyError> {
+    /// The configuration to connect with.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    pub(crate) fn new(serving: Serving) -> Result<Self, KeyError> {
         let tls = |source| KeyError::Tls { source };
         let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -93,46 +125,5 @@ impl Published {
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), serving })
-    }
-}
-
-/// The TLS part of the store.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct StoredTls {
-    /// What a self-signed certificate is issued for.
-    pub(crate) names: Vec<String>,
-    /// PKCS#8.
-    key: HexBytes,
-    /// DER, the server's own certificate first.
-    chain: Vec<HexBytes>,
-}
-
-impl StoredTls {
-    /// Takes a new self-signed certificate.
-    pub(crate) fn new(names: &[String], issued: Issued) -> Self {
-        Self { names: names.to_vec(), key: issued.key, chain: vec![issued.certificate] }
-    }
-
-    /// Checks that certificate and key can serve.
-    pub(crate) fn certified(&self) -> Result<Certified, KeyError> {
-        let tls = |source| KeyError::Tls { source };
-        let own = self.chain.first().ok_or(KeyError::CertificateDamaged)?;
-        let facts = CertificateFacts::parse(own.as_bytes())?;
-        // Borrowed: the key is not copied on its way into the signer.
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.as_bytes()));
-        let signer = aws_lc_rs::sign::any_supported_type(&key).map_err(tls)?;
-        let chain = self.chain.iter().map(|der| CertificateDer::from(der.as_bytes().to_vec()));
-        let key = CertifiedKey::new(chain.collect(), signer);
-        key.keys_match().map_err(tls)?;
-        let blocks = self.chain.iter().map(|der| pem::Pem::new("CERTIFICATE", der.as_bytes()));
-        let format = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-        let chain_pem = pem::encode_many_config(&blocks.collect::<Vec<_>>(), format);
-        Ok(Certified { key: Arc::new(key), facts, chain_pem })
-    }
-
-    #[cfg(test)]
-    pub(crate) fn expose_key(&self) -> &[u8] {
-        self.key.as_bytes()
     }
 }

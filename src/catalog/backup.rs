@@ -20,6 +20,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use keymanager::Keystream;
+use keymanager::WrappedKey;
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::OptionalExtension;
@@ -175,6 +176,27 @@ impl ReadTx<'_> {
         Ok(())
     }
 
+    /// Rows under `version` behind `after`, in the order of recordings, at most `limit`.
+    pub fn rows_under(
+        &self,
+        version: u32,
+        after: Option<RecordingId>,
+        limit: usize,
+    ) -> Result<Vec<(RecordingId, WrappedKey)>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_ROWS_UNDER)?;
+        let after = after.as_ref().map_or(&[][..], |id| id.0.as_bytes().as_slice());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut rows = statement.query(params![version, after, limit])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (recording, bytes): (RecordingId, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            let wrapped = WrappedKey::from_bytes(&bytes)
+                .map_err(|_| CatalogError::DamagedKey { recording })?;
+            found.push((recording, wrapped));
+        }
+        Ok(found)
+    }
+
     /// The recordings whose keys are gone for good: what a backup must not bring back.
     pub fn erased(&self) -> Result<Vec<RecordingId>, CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_ERASED)?;
@@ -219,6 +241,23 @@ impl CatalogTx<'_> {
     pub fn keep_backup(&self, id: Uuid, at: Timestamp) -> Result<bool, CatalogError> {
         let mut statement = self.conn.prepare_cached(UPDATE_KEPT)?;
         Ok(statement.execute(params![id.as_bytes(), at])? == 1)
+    }
+
+    /// Puts the new form of a wrapped key in the place of the old one. False if there is another.
+    pub fn rewrap_row(
+        &self,
+        recording: RecordingId,
+        old: &WrappedKey,
+        new: &WrappedKey,
+    ) -> Result<bool, CatalogError> {
+        assert_eq!(old.data_key_id(), new.data_key_id(), "a key is never swapped");
+        let changed = self.conn.prepare_cached(UPDATE_ROW)?.execute(named_params! {
+            ":recording": recording,
+            ":old": old.as_bytes(),
+            ":version": new.version(),
+            ":new": new.as_bytes(),
+        })?;
+        Ok(changed == 1)
     }
 
     /// Takes away the key of a recording that was erased after this catalog was backed up, and
@@ -377,6 +416,12 @@ fn backup_of(row: &Row<'_>) -> rusqlite::Result<BackupRow> {
 const BEGIN_VIEW: &str = "BEGIN; SELECT count(*) FROM meta;";
 const SELECT_KEYS: &str = "SELECT recording, version, bytes FROM wrapped_key";
 const SELECT_ERASED: &str = "SELECT id FROM recording WHERE state IN ('erasing', 'erased')";
+const SELECT_ROWS_UNDER: &str = "
+    SELECT recording, bytes FROM wrapped_key
+    WHERE version = ?1 AND recording > ?2 ORDER BY recording LIMIT ?3";
+const UPDATE_ROW: &str = "
+    UPDATE wrapped_key SET version = :version, bytes = :new
+    WHERE recording = :recording AND bytes = :old";
 const DELETE_BURIED: &str = "DELETE FROM wrapped_key WHERE recording = ?1";
 const SELECT_BACKUPS: &str = "SELECT * FROM backup ORDER BY created_at DESC LIMIT ?1";
 const SELECT_LAST_KEPT: &str = "

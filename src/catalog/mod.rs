@@ -38,6 +38,7 @@ mod sidecars;
 mod stores;
 mod tokens;
 mod values;
+mod xattrs;
 
 use std::fmt;
 use std::fs::File;

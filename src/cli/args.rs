@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod certs;
 pub mod keys;
+pub mod slots;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -63,7 +64,7 @@ pub enum Command {
     Serve(Serve),
     /// Make a state folder without starting the daemon
     #[command(after_help = "Example:\n  \
-        recseal init --state /var/lib/recseal --names recorder1.example.org,localhost")]
+        recseal init --state /var/lib/recseal --names recorder1.example.org,localhost --passphrase")]
     Init(Init),
     /// Show how the daemon is doing
     #[command(after_help = "Example:\n  recseal status --json | jq .recordings")]
@@ -87,10 +88,12 @@ pub enum Command {
         recseal verify 0192f0c8-7a3b-7c4d-8e5f-123456789abc\n  \
         recseal verify copy.sealed --key call.key")]
     Verify(Verify),
-    /// Take out keys: of one recording for offline opening, or the public signing keys
+    /// Take keys out, and change what opens them all
     #[command(after_help = "Examples:\n  \
         recseal keys export 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.key\n  \
-        recseal keys public -o signing.pub")]
+        recseal keys public -o signing.pub\n  \
+        recseal keys slots add passphrase\n  \
+        recseal keys unlock")]
     Keys {
         #[command(subcommand)]
         what: keys::Keys,
@@ -190,6 +193,12 @@ pub struct Init {
     /// Host names and addresses for the self-signed certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
+    /// Ask for a passphrase that opens the keys if this machine is lost
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub passphrase: bool,
+    /// Read that passphrase from a file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

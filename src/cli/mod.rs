@@ -14,7 +14,9 @@ mod offline;
 mod online;
 mod output;
 mod remote;
+mod secrets;
 mod setup;
+mod slots;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +28,7 @@ use failure::Failure;
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    crate::app::harden();
     let parsed = match Cli::try_parse() {
         // Help and versions are answers, not failures; clap knows where they go.
         Err(asked) if !asked.use_stderr() || is_help(&asked) => asked.exit(),
@@ -129,6 +132,19 @@ mod tests {
             "verify f.sealed --key k",
             "keys export ID -o k",
             "keys public -o k",
+            "keys slots list",
+            "keys slots add file",
+            "keys slots add passphrase --passphrase-file p",
+            "keys slots add shares --threshold 3 --of 5 -o d",
+            "keys slots add credential recseal-root",
+            "keys slots add pkcs11 --module /m.so --token t --key k --pin-file p --make-key",
+            "keys slots remove ID --yes",
+            "keys slots test ID --share-file a --share-file b",
+            "keys rotate-root --passphrase-file p --drop-slots --yes",
+            "keys unlock",
+            "keys unlock --passphrase-file -",
+            "keys unlock --share-file a --share-file b",
+            "keys unlock --retry",
             "certs show",
             "certs show --pem",
             "backup create -o f",
@@ -156,6 +172,8 @@ mod tests {
             "serve",
             "serve --config f --store /a:obs --store /b --listen 127.0.0.1:0",
             "init --names a,b",
+            "init --passphrase-file p",
+            "init --passphrase",
         ] {
             for whole in [
                 format!("recseal --state /s --json {line}"),
@@ -174,6 +192,9 @@ mod tests {
             "",
             "nonsense",
             "open ID",
+            "keys slots add exec",
+            "keys slots add pkcs11 --module /m.so --token t --key k",
+            "keys unlock --retry --passphrase-file p",
             "recordings --state-is sealed",
             "recordings show x",
             "backup create",

@@ -24,8 +24,16 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
     let mut text = format!(
         "recseal {}, {}\n",
         word(&status, "/version"),
-        if status["ready"] == true { "ready" } else { "not ready yet" }
+        match (status["ready"] == true, status["sealed_keys"] == true) {
+            (true, _) => "ready",
+            (false, true) => "locked",
+            (false, false) => "not ready yet",
+        }
     );
+    if status["sealed_keys"] == true {
+        text.push_str(&warning_lines(&status));
+        return output::print(&text);
+    }
     let count = |name: &str| status["recordings"][name].as_u64().unwrap_or(0);
     text.push_str(&format!(
         "recordings   {} available, {} waiting ({}), {} planned for deletion, {} deleted, \
@@ -48,11 +56,17 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
     for store in status["stores"].as_array().into_iter().flatten() {
         text.push_str(&store_line(store));
     }
+    text.push_str(&warning_lines(&status));
+    output::print(&text)
+}
+
+fn warning_lines(status: &Value) -> String {
+    let mut text = String::new();
     for warning in status["warnings"].as_array().into_iter().flatten() {
         let (message, hint) = (word(warning, "/message"), word(warning, "/hint"));
         text.push_str(&format!("warning: {message}\n  hint: {hint}\n"));
     }
-    output::print(&text)
+    text
 }
 
 fn store_line(store: &Value) -> String {

@@ -50,6 +50,19 @@ impl Remote {
         if text.is_empty() { Ok(Value::Null) } else { parse(&text) }
     }
 
+    /// `POST` of a JSON document with secrets in it, which are wiped once they are sent.
+    pub(super) fn send_secret(
+        &self,
+        target: &str,
+        body: Zeroizing<Vec<u8>>,
+    ) -> Result<Value, Failure> {
+        self.runtime.block_on(async {
+            let body = Some(Bytes::from_owner(body));
+            let response = self.request_bytes(Method::POST, target, body).await?;
+            parse(&whole(response).await?)
+        })
+    }
+
     /// The whole answer as text; wiped when dropped, because it may be a key.
     pub(super) fn text(
         &self,
@@ -110,7 +123,7 @@ impl Remote {
     ) -> Result<(u64, String), Failure> {
         self.runtime.block_on(async {
             let body = Bytes::from_owner(body.clone());
-            let response = self.request_with(Method::POST, target, Some(body)).await?;
+            let response = self.request_bytes(Method::POST, target, Some(body)).await?;
             let id = response.headers().get(BACKUP_ID).and_then(|value| value.to_str().ok());
             let id = id.unwrap_or_default().to_owned();
             Ok((save(response, sink, progress).await?, id))
@@ -124,10 +137,10 @@ impl Remote {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, Failure> {
-        self.request_with(method, target, body.map(|body| Bytes::from(body.to_string()))).await
+        self.request_bytes(method, target, body.map(|body| body.to_string().into())).await
     }
 
-    async fn request_with(
+    async fn request_bytes(
         &self,
         method: Method,
         target: &str,

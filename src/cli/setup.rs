@@ -18,7 +18,7 @@ use crate::telemetry;
 use super::args::{Cli, ConfigFile, ConfigVerb, Global, Init, Serve};
 use super::failure::{Failure, exit};
 use super::online::say;
-use super::output;
+use super::{output, secrets};
 
 /// `recseal serve`
 pub(super) fn serve(global: &Global, verb: &Serve) -> Result<(), Failure> {
@@ -55,7 +55,12 @@ fn make_missing_stores(file: &ConfigFile) -> Result<(), Failure> {
 pub(super) fn init(global: &Global, verb: &Init) -> Result<(), Failure> {
     let over = Overrides { names: verb.names.clone(), ..overrides(global, &verb.file)? };
     let config = load(global, &verb.file, over)?;
-    let made = app::prepare(&config, &Clock::System)
+    let recovery = match (&verb.passphrase_file, verb.passphrase) {
+        (Some(file), _) => Some(secrets::read_passphrase(file)?),
+        (None, true) => Some(secrets::ask_new_passphrase()?),
+        (None, false) => None,
+    };
+    let made = app::prepare(&config, &Clock::System, recovery.as_ref())
         .map_err(|error| Failure::of(exit::FAILED, &error, error.hint()))?;
     let state = config.state.display();
     let answer = json!({

@@ -47,6 +47,8 @@ pub struct Config {
     pub reconcile_every: Duration,
     /// Backups.
     pub backup: BackupConfig,
+    /// How often unattended slots are tried again while the keys are locked.
+    pub keys_retry_every: Duration,
 }
 
 /// One watched tree, checked.
@@ -301,6 +303,8 @@ mod tests {
             workers = 5
             batch = 65
             reconcile_every = "7m"
+            [keys]
+            retry_every = "59s"
         "#;
         let config = Config::read(text, Overrides::default()).unwrap();
         assert_eq!(config.stores[0].settle, Duration::from_secs(11));

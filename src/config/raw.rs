@@ -23,6 +23,7 @@ pub(super) struct RawConfig {
     vault: RawVault,
     ingest: RawIngest,
     backup: RawBackup,
+    keys: RawKeys,
     store: Vec<RawStore>,
 }
 
@@ -47,6 +48,12 @@ struct RawIngest {
     workers: usize,
     batch: usize,
     reconcile_every: Span,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawKeys {
+    retry_every: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -92,6 +99,12 @@ impl Default for RawVault {
 impl Default for RawIngest {
     fn default() -> Self {
         Self { workers: 4, batch: 64, reconcile_every: Span(Duration::from_secs(600)) }
+    }
+}
+
+impl Default for RawKeys {
+    fn default() -> Self {
+        Self { retry_every: Span(Duration::from_secs(60)) }
     }
 }
 
@@ -174,7 +187,7 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, backup, store } = self;
+        let Self { state, log, listen, vault, ingest, backup, keys, store } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -198,6 +211,7 @@ impl RawConfig {
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
         span_within("ingest.reconcile_every", reconcile_every, 1, 24 * 3600)?;
+        span_within("keys.retry_every", keys.retry_every.0, 1, 24 * 3600)?;
         Ok(Config {
             vault: vault.path.unwrap_or_else(|| state.join("vault")),
             state,
@@ -211,6 +225,7 @@ impl RawConfig {
             batch: ingest.batch,
             reconcile_every,
             backup: backup.validate()?,
+            keys_retry_every: keys.retry_every.0,
         })
     }
 }
@@ -382,6 +397,7 @@ impl From<&Config> for RawConfig {
                 reconcile_every: Span(config.reconcile_every),
             },
             backup: RawBackup::from(&config.backup),
+            keys: RawKeys { retry_every: Span(config.keys_retry_every) },
             store: store.collect(),
         }
     }

@@ -36,7 +36,7 @@ use crate::flow::stores::vault_of;
 use crate::flow::{Engine, FlowError, parallel};
 use crate::media::{self, Hint};
 use crate::seal;
-use crate::vault::{Vault, own_path};
+use crate::vault::{self, Vault, own_path};
 
 /// What one call came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,6 +212,7 @@ impl Engine {
                         attempt.copies.iter().try_for_each(|copy| tx.add_copy(id, copy, now))
                     })
                     .and_then(|()| tx.set_media(id, &attempt.ready.info))
+                    .and_then(|()| tx.keep_xattrs(id, &vault::read_xattrs(&attempt.ready.file)))
                     .and_then(|()| tx.advance(id, RecordingEvent::KeyRecorded, &entry));
                 match outcome {
                     Ok(_) => recorded.push(attempt),

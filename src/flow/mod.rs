@@ -24,6 +24,7 @@ mod recover;
 mod removal;
 mod restore;
 mod sidecars;
+mod slots;
 mod status;
 mod stores;
 mod tombstones;
@@ -50,6 +51,7 @@ pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
 pub use restore::{
     Progress, Proof, RestoreError, RestoreTo, Restored, Since, Stage, restore, trial,
 };
+pub use slots::{Unlocked, WantedSlot};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
 pub use tombstones::{TombstoneError, Tombstones};
@@ -151,7 +153,7 @@ impl Engine {
     pub fn renew_certificate(&self, now: Timestamp) -> Result<(), FlowError> {
         match self.keys.ensure_certificate(now.as_millis())? {
             CertificateChange::None => Ok(()),
-            CertificateChange::Renewed { .. } => {
+            CertificateChange::Renewed { .. } | CertificateChange::Activated { .. } => {
                 self.note_daemon(Activity::CertificateRenewed, now)
             }
         }

@@ -18,7 +18,7 @@ use crate::domain::{FileAttributes, RecordingId, SealedCopy};
 use crate::flow::crash::crash_point;
 use crate::flow::{Engine, parallel};
 use crate::seal::{self, Prefix, ReadAt, SealError, Sealed, SealedReader, VerifiedSeal};
-use crate::vault::{Draft, LocalVault, Vault, VaultError};
+use crate::vault::{self, Draft, LocalVault, Vault, VaultError};
 
 /// Something to be sealed, and where it goes.
 pub(super) struct Piece<'e> {
@@ -113,8 +113,21 @@ fn seal_piece(piece: &Piece<'_>) -> Result<(Draft, Sealed), PieceError> {
         seal::seal_file(piece.key, prefix, &piece.source, &draft, threads_for(plain_bytes))?;
     if let Some(attributes) = &piece.attributes {
         draft.keep_attributes(attributes)?;
+        if let Source::File(file) = &piece.source {
+            keep_xattrs(recording, file, &draft);
+        }
     }
     Ok((draft, sealed))
+}
+
+/// Gives the draft the extended attributes of its original. Sealing goes before them: what cannot
+/// be kept is said.
+fn keep_xattrs(recording: RecordingId, original: &File, draft: &Draft) {
+    let found = vault::read_xattrs(original);
+    let missed = draft.keep_xattrs(&found) + found.left_out();
+    if missed > 0 {
+        tracing::warn!(%recording, missed, "extended attributes of an original were not all kept");
+    }
 }
 
 type Drafted<'e> = (Piece<'e>, Result<(Draft, Sealed), PieceError>);

@@ -19,8 +19,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use keymanager::{
-    BackedUpKeys, BackupError, BackupOpener, KeyError, KeyManager, Manifest, OpenedBackup,
-    WrappedKey,
+    BackedUpKeys, BackupError, BackupOpener, KeyError, KeyManager, KeyState, Manifest,
+    OpenedBackup, RotationReason, Tombstone, WrappedKey,
 };
 use rustix::fs::{FlockOperation, flock};
 use zeroize::Zeroizing;
@@ -140,8 +140,10 @@ pub enum Since {
 pub struct Restored {
     /// What was opened.
     pub proof: Proof,
-    /// Key versions that were alive in the backup and stay destroyed.
+    /// Key versions that were alive in the backup and are destroyed again.
     pub buried_keys: usize,
+    /// Recordings whose data keys were under one of those: moved to a living version first.
+    pub rescued_recordings: u64,
     /// Recordings that were alive in the backup and stay erased.
     pub buried_recordings: u64,
 }
@@ -212,18 +214,17 @@ fn build(
     now: Timestamp,
     progress: Progress<'_>,
 ) -> Result<Restored, RestoreError> {
-    let (proof, mut keys, catalog) = open(backup, opener, path, progress)?;
+    let (proof, keys, catalog) = open(backup, opener, path, progress)?;
     let dead = match &to.since {
         Since::Unknown => Tombstones::default(),
         Since::Signed(text) => Tombstones::parse(text, &keys.public_signing_keys())?,
         Since::State(dead) => dead.clone(),
     };
-    let versions: Vec<u32> = dead.key_versions.iter().copied().collect();
-    let buried_keys = keys.bury(&versions, now.as_millis());
     let buried_recordings = bury(&catalog, &dead.recordings, now)?;
     let manager = keys
         .restore(keys_path, to.passphrase.as_ref(), now.as_millis())
         .map_err(RestoreError::Keys)?;
+    let (buried_keys, rescued_recordings) = bury_keys(&manager, &catalog, &dead.keys, now)?;
     let manifest = &proof.manifest;
     let entry =
         AuditEntry::new(now, Actor::DAEMON, Activity::BackupRestored).on_object(manifest.backup);
@@ -245,11 +246,11 @@ fn build(
         })
         .map(drop)
     })?;
-    if buried_recordings > 0 {
+    if buried_recordings + rescued_recordings > 0 {
         catalog.scrub()?;
     }
     catalog.close()?;
-    Ok(Restored { proof, buried_keys, buried_recordings })
+    Ok(Restored { proof, buried_keys, rescued_recordings, buried_recordings })
 }
 
 /// Copies the catalog out to `path` and proves everything. The catalog is migrated by the way if
@@ -347,6 +348,56 @@ fn bury(
         })?;
     }
     Ok(buried)
+}
+
+/// Destroys again the key versions that were destroyed after the backup was made.
+///
+/// A version is destroyed when nothing needs it any more: what is still under it here was moved
+/// to a newer one there, or erased. What was erased is buried by now, so the rest is moved first.
+fn bury_keys(
+    manager: &KeyManager,
+    catalog: &Catalog,
+    dead: &[Tombstone],
+    now: Timestamp,
+) -> Result<(usize, u64), RestoreError> {
+    let refused = RestoreError::Keys;
+    let public = manager.public_signing_keys();
+    for tombstone in dead {
+        tombstone.verify(&public).map_err(|_| TombstoneError::NotSigned)?;
+    }
+    let versions = manager.versions();
+    let lives = |tombstone: &&Tombstone| {
+        let info = versions.iter().find(|info| info.version == tombstone.version);
+        info.is_some_and(|info| info.state != KeyState::Destroyed)
+            && manager.kek_fingerprint(tombstone.version) == Some(tombstone.fingerprint)
+    };
+    let alive: Vec<u32> = dead.iter().filter(lives).map(|tombstone| tombstone.version).collect();
+    if alive.contains(&manager.active_version()) {
+        let above = dead.iter().map(|tombstone| tombstone.version).max().unwrap_or(0);
+        let reason = RotationReason::Manual;
+        manager.rotate_kek(now.as_millis(), reason, above).map_err(refused)?;
+    }
+    let rewrapper = manager.rewrapper();
+    let mut rescued = 0;
+    for &version in &alive {
+        let mut after = None;
+        loop {
+            let rows = catalog.read(|tx| tx.rows_under(version, after, BATCH))?;
+            let Some((last, _)) = rows.last() else { break };
+            after = Some(*last);
+            rescued += catalog.write::<_, CatalogError>(|tx| {
+                let mut moved = 0;
+                for (recording, wrapped) in &rows {
+                    // A version that was disabled when it was backed up is moved nowhere.
+                    let Ok(new) = rewrapper.rewrap(recording.0, wrapped) else { continue };
+                    moved += u64::from(tx.rewrap_row(*recording, wrapped, &new)?);
+                }
+                Ok(moved)
+            })?;
+        }
+    }
+    let buried = manager.apply_tombstones(dead, now.as_millis()).map_err(refused)?;
+    Ok((buried.len(), rescued))
 }
 
 /// A folder of ours, 0700, held by a lock on itself for as long as this lives.

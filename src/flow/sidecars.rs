@@ -19,7 +19,7 @@ use crate::flow::stores::{Opened, vault_of};
 use crate::flow::{Engine, FlowError};
 use crate::intake::sidecar::secrets_in;
 use crate::seal;
-use crate::vault::Vault;
+use crate::vault::{self, Vault};
 
 impl Engine {
     /// Works on at most one batch of the sidecars that are due; how many.
@@ -95,7 +95,11 @@ impl Engine {
         let Some(vault) = vault_of(&self.vault, Some(opened), vault_name) else {
             return self.put_off(sidecar, now);
         };
-        self.catalog.write(|tx| tx.add_copy(id, &copy, now))?;
+        let xattrs = vault::read_xattrs(&file);
+        self.catalog.write(|tx| {
+            tx.add_copy(id, &copy, now)?;
+            tx.keep_sidecar_xattrs(id, sidecar.id, &xattrs)
+        })?;
         let piece = Piece {
             recording: id,
             key: &key,

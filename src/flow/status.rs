@@ -201,7 +201,7 @@ impl Engine {
             not_after: Timestamp::from_millis(facts.not_after_ms),
             names: facts.names.clone(),
             sha256: facts.sha256,
-            source: "self-signed",
+            source: self.keys.certificate_source().as_str(),
         }
     }
 
@@ -319,15 +319,20 @@ fn key_warning(warning: KeyWarning) -> Warning {
             format!("an old generation {generation} of the key store could not be destroyed yet"),
             "it is tried again at the next change; check the rights of the state folder",
         ),
+        KeyWarning::RotationUnfinished => (
+            "root-rotation-unfinished",
+            "a new root key is in use, but old generations could not be destroyed yet".to_owned(),
+            "check disk and rights of the state folder, then `recseal keys rotate-root` or restart",
+        ),
         KeyWarning::NoRecoverySlot => (
             "no-recovery-slot",
             "nothing opens the keys if this machine is lost".to_owned(),
-            "keep a copy of the state folder, keys included, in a safe place",
+            "add one: `recseal keys slots add passphrase` or `… add shares --threshold 3 --of 5`",
         ),
         KeyWarning::NoUnattendedSlot => (
             "no-unattended-slot",
             "the program cannot start while nobody is there".to_owned(),
-            "add a slot that needs no person",
+            "add one: `recseal keys slots add file`, `… add credential NAME` or `… add exec -- CMD`",
         ),
         KeyWarning::Unreadable => (
             "keys-unreadable",

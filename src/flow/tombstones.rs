@@ -3,14 +3,14 @@
 //! ```text
 //! recseal tombstones, version 1
 //! made 2026-11-23T22:15:00.000Z
-//! key 3                         a key version that was destroyed
+//! key {"version":3,…}           the certificate of a key version's destruction, JSON
 //! recording 018f6d2e-…          a recording that was erased
 //! signature KEYID SIGNATURE     Ed25519 over all lines above it, hexadecimal
 //! ```
 
 use std::collections::BTreeSet;
 
-use keymanager::{KeyManager, KeyState, PublicKey, Signature, Unlock};
+use keymanager::{KeyManager, PublicKey, Signature, Tombstone, Unlock};
 use uuid::Uuid;
 
 use crate::access::{self, Grant};
@@ -24,8 +24,8 @@ use crate::flow::{Engine, FlowError};
 pub struct Tombstones {
     /// Recordings that were erased.
     pub recordings: BTreeSet<RecordingId>,
-    /// Key versions that were destroyed.
-    pub key_versions: BTreeSet<u32>,
+    /// Key versions that were destroyed, each with its own signature.
+    pub keys: Vec<Tombstone>,
 }
 
 /// Why a list of tombstones was not taken.
@@ -54,8 +54,7 @@ impl Engine {
         now: Timestamp,
     ) -> Result<String, FlowError> {
         let recordings = self.catalog.read(|tx| tx.erased())?.into_iter().collect();
-        let key_versions = destroyed_versions(&self.keys);
-        let tombstones = Tombstones { recordings, key_versions };
+        let tombstones = Tombstones { recordings, keys: self.keys.tombstones() };
         let mut text = tombstones.to_text(now);
         let Signature { key_id, bytes } = self.keys.sign(TOMBSTONE_CONTEXT, text.as_bytes());
         text.push_str(&format!("signature {} {}\n", hex(&key_id), hex(&bytes)));
@@ -80,9 +79,9 @@ impl Tombstones {
             match (number, line.split_once(' ').ok_or_else(malformed)?) {
                 (1, _) if line == TITLE => {}
                 (2.., ("made", _)) => {}
-                (2.., ("key", version)) => {
-                    let version = version.parse().map_err(|_| malformed())?;
-                    tombstones.key_versions.insert(version);
+                (2.., ("key", json)) => {
+                    let key = serde_json::from_str(json).map_err(|_| malformed())?;
+                    tombstones.keys.push(key);
                 }
                 (2.., ("recording", id)) => {
                     let id = Uuid::try_parse(id).map_err(|_| malformed())?;
@@ -111,29 +110,26 @@ impl Tombstones {
     pub fn of_state(
         catalog: &std::path::Path,
         keys: &std::path::Path,
+        unlock: &Unlock,
     ) -> Result<(Self, bool), CatalogError> {
         let catalog = Catalog::open_read_only(catalog)?;
         let recordings = catalog.read(|tx| tx.erased())?.into_iter().collect();
-        let opened = KeyManager::open(keys, &Unlock::File);
-        let key_versions = opened.as_ref().map(destroyed_versions).unwrap_or_default();
-        Ok((Self { recordings, key_versions }, opened.is_ok()))
+        let opened = KeyManager::open(keys, unlock);
+        let dead = opened.as_ref().map(KeyManager::tombstones).unwrap_or_default();
+        Ok((Self { recordings, keys: dead }, opened.is_ok()))
     }
 
     fn to_text(&self, now: Timestamp) -> String {
         let mut text = format!("{TITLE}\nmade {now}\n");
-        for version in &self.key_versions {
-            text.push_str(&format!("key {version}\n"));
+        for key in &self.keys {
+            let json = serde_json::to_string(key).expect("a tombstone has only text keys");
+            text.push_str(&format!("key {json}\n"));
         }
         for recording in &self.recordings {
             text.push_str(&format!("recording {recording}\n"));
         }
         text
     }
-}
-
-fn destroyed_versions(keys: &KeyManager) -> BTreeSet<u32> {
-    let versions = keys.versions().into_iter();
-    versions.filter(|info| info.state == KeyState::Destroyed).map(|info| info.version).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -157,6 +153,8 @@ const TITLE: &str = "recseal tombstones, version 1";
 
 #[cfg(test)]
 mod tests {
+    use keymanager::{Destruction, RotationReason};
+
     use super::*;
 
     /// Planted fault: the last line of the list left out of what is signed.
@@ -165,10 +163,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let names = ["localhost".to_owned()];
         let keys = KeyManager::create(&dir.path().join("k"), &names, 0).unwrap();
+        keys.rotate_kek(0, RotationReason::Manual, 0).unwrap();
+        keys.schedule_kek_destruction(&Destruction {
+            version: 1,
+            at_ms: 0,
+            recordings: 0,
+            reason: "routine".to_owned(),
+            by: "uid:0".to_owned(),
+        })
+        .unwrap();
+        assert_eq!(keys.destroy_due_keks(0, |_| 0).unwrap().tombstones.len(), 1);
         let public = keys.public_signing_keys();
         let list = Tombstones {
             recordings: [RecordingId::new(), RecordingId::new()].into(),
-            key_versions: [1, 3].into(),
+            keys: keys.tombstones(),
         };
         let signed = |body: &str| {
             let Signature { key_id, bytes } = keys.sign(TOMBSTONE_CONTEXT, body.as_bytes());
@@ -182,7 +190,8 @@ mod tests {
             lines.remove(line);
             assert!(Tombstones::parse(&lines.join("\n"), &public).is_err(), "line {line}");
         }
-        let more = text.replacen("key 1\n", "key 1\nkey 2\n", 1);
+        let more =
+            text.replacen("\nrecording ", &format!("\nrecording {}\nrecording ", Uuid::nil()), 1);
         assert!(matches!(Tombstones::parse(&more, &public), Err(TombstoneError::NotSigned)));
         let stranger = KeyManager::create(&dir.path().join("s"), &names, 0).unwrap();
         assert!(Tombstones::parse(&text, &stranger.public_signing_keys()).is_err());

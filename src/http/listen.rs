@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +64,8 @@ pub enum ListenError {
 #[derive(Debug)]
 pub struct UnixDoor {
     listener: UnixListener,
-    path: PathBuf,
+    /// None for a lent one: its end does not take the name away.
+    path: Option<PathBuf>,
 }
 
 impl UnixDoor {
@@ -88,7 +90,21 @@ impl UnixDoor {
         let listener = UnixListener::bind(path).map_err(ListenError::Socket)?;
         rustix::fs::chmod(path, Mode::from_raw_mode(0o660))
             .map_err(|e| ListenError::Socket(e.into()))?;
-        Ok(Self { listener, path: path.to_owned() })
+        Ok(Self { listener, path: Some(path.to_owned()) })
+    }
+
+    /// A second handle, for a router that serves before the one this door is meant for. Whoever
+    /// connects in between waits.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Socket`].
+    pub fn lend(&self) -> Result<Self, ListenError> {
+        let lent = || {
+            let listener = self.listener.as_fd().try_clone_to_owned()?;
+            UnixListener::from_std(listener.into())
+        };
+        Ok(Self { listener: lent().map_err(ListenError::Socket)?, path: None })
     }
 
     /// Serves `router` until `stop` becomes true and what runs is finished.
@@ -111,13 +127,24 @@ impl UnixDoor {
 impl Drop for UnixDoor {
     fn drop(&mut self) {
         // The next daemon would find out that nobody answers; this only spares people the sight.
-        let _ = rustix::fs::unlink(&self.path);
+        if let Some(path) = &self.path {
+            let _ = rustix::fs::unlink(path);
+        }
     }
 }
 
 /// Binds a TCP address; port 0 picks a free one, `local_addr` says which.
 pub async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| ListenError::Address { address, source })
+}
+
+/// A second handle on `listener`, as [`UnixDoor::lend`].
+///
+/// # Errors
+///
+/// Whatever the kernel says.
+pub fn lend_tcp(listener: &TcpListener) -> io::Result<TcpListener> {
+    TcpListener::from_std(listener.as_fd().try_clone_to_owned()?.into())
 }
 
 /// Serves `router` over TLS with whatever `config` gives at each handshake.

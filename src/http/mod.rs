@@ -23,9 +23,11 @@ mod extract;
 mod guard;
 mod health;
 pub mod listen;
+pub mod locked;
 mod media;
 mod range;
 mod recordings;
+mod slots;
 mod system;
 pub mod view;
 
@@ -37,6 +39,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, delete, get, post};
+use keymanager::Surroundings;
 use tokio::sync::Semaphore;
 
 use crate::access::Permission;
@@ -65,6 +68,8 @@ pub struct Services {
     streams: Arc<Semaphore>,
     playbacks: Arc<media::Playbacks>,
     refusals: Arc<auth::RefusalBudget>,
+    /// What slots open with.
+    surroundings: Surroundings,
 }
 
 /// Where the doors really listen, port 0 resolved.
@@ -97,7 +102,14 @@ impl Services {
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             playbacks: Arc::default(),
             refusals: Arc::default(),
+            surroundings: Surroundings::default(),
         }
+    }
+
+    /// With what unattended slots open with.
+    #[must_use]
+    pub fn within(self, surroundings: Surroundings) -> Self {
+        Self { surroundings, ..self }
     }
 
     /// Makes the bound addresses known to `status`. Later calls change nothing.
@@ -174,6 +186,18 @@ pub const ROUTES: &[Route] = {
             delete(system::revoke_token)
         }),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
+        route("GET", "/api/v1/keys/slots", Some(P::KeyView), Quick, || get(slots::list)),
+        route("POST", "/api/v1/keys/slots", Some(P::KeyManage), Slow, || post(slots::add)),
+        route("DELETE", "/api/v1/keys/slots/{id}", Some(P::KeyManage), Quick, || {
+            delete(slots::remove)
+        }),
+        route("POST", "/api/v1/keys/slots/{id}/test", Some(P::KeyManage), Slow, || {
+            post(slots::test)
+        }),
+        route("POST", "/api/v1/keys/rotate-root", Some(P::KeyManage), Slow, || {
+            post(slots::rotate_root)
+        }),
+        route("POST", "/api/v1/keys/unlock", Some(P::KeyManage), Quick, || post(slots::unlock)),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
         route("GET", "/api/v1/backup", Some(P::KeyView), Quick, || get(backup::status)),
         route("POST", "/api/v1/backup", Some(P::BackupManage), Slow, || post(backup::create)),
@@ -267,6 +291,12 @@ mod tests {
             ("POST /api/v1/tokens", ". . x . . ."),
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
+            ("GET /api/v1/keys/slots", ". . x . x ."),
+            ("POST /api/v1/keys/slots", ". . x . . ."),
+            ("DELETE /api/v1/keys/slots/{id}", ". . x . . ."),
+            ("POST /api/v1/keys/slots/{id}/test", ". . x . . ."),
+            ("POST /api/v1/keys/rotate-root", ". . x . . ."),
+            ("POST /api/v1/keys/unlock", ". . x . . ."),
             ("GET /api/v1/certificate", "x x x x x x"),
             ("GET /api/v1/backup", ". . x . x ."),
             ("POST /api/v1/backup", ". . x . . ."),

@@ -60,7 +60,8 @@ fn bad_cursor() -> ApiError {
     )
 }
 
-fn time(moment: Timestamp) -> String {
+/// RFC 3339.
+pub(super) fn time(moment: Timestamp) -> String {
     moment.to_string()
 }
 

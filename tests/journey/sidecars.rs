@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::common::marker::Marker;
+use crate::common::or_skip;
 use crate::{Server, plain_files};
 
 /// Planted fault: a profile without its sidecar rule makes two recordings of them.
@@ -97,6 +98,61 @@ fn a_sealed_file_beside_its_original_takes_its_place() {
     assert!(plain_files(&server.store).is_empty());
 }
 
+/// Extended attributes of a recording and of the file beside it come with them: beside originals
+/// with the access list, in the own tree without; never in a list, a log or the audit trail.
+///
+/// Planted faults: the attributes of sidecars forgotten; the access list set in the own tree.
+#[test]
+fn extended_attributes_come_with_the_recording() {
+    use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
+    for (layout, has_access_list) in [("beside", true), ("vault", false)] {
+        let about = format!("profile = \"generic\"\nsettle = \"1s\"\nlayout = \"{layout}\"");
+        let mut server = Server::start_with(&about);
+        let (note, about_who) = (Marker::new(), Marker::new());
+        for (name, content, comment) in
+            [("call.wav", Marker::new().wav(1), &note), ("call.json", b"{}".to_vec(), &about_who)]
+        {
+            // Under a name that is not taken, so that it is taken with all of them.
+            let (part, name) = (server.store.join(format!("{name}.part")), server.store.join(name));
+            std::fs::write(&part, content).unwrap();
+            let file = std::fs::File::open(&part).unwrap();
+            let set = |name, value: &[u8]| {
+                let done = fsetxattr(&file, name, value, XattrFlags::empty());
+                done.map_err(|error| format!("temporary files cannot have {name}: {error}"))
+            };
+            or_skip!(set("user.comment", comment.text().as_bytes()));
+            or_skip!(set(ACCESS_LIST, ACL));
+            std::fs::rename(part, name).unwrap();
+        }
+        server.expect_sealed(1);
+        let id = server.expect_sealed_one("call.wav");
+        server.daemon.wait_until("the file beside it is sealed", |daemon| {
+            daemon.json(&["audit", "--activity", "SIDECAR_REMOVED"]).as_array().unwrap().len() == 1
+        });
+        for (kind, comment) in [("media", &note), ("sidecar", &about_who)] {
+            let sealed = std::fs::File::open(server.sealed_copy(&id, kind)).unwrap();
+            let mut value = [0; 256];
+            let len = fgetxattr(&sealed, "user.comment", &mut value).unwrap();
+            assert_eq!(&value[..len], comment.text().as_bytes(), "{layout} {kind}");
+            let access_list = fgetxattr(&sealed, ACCESS_LIST, &mut value);
+            assert_eq!(
+                access_list.map(|len| value[..len] == *ACL).ok(),
+                has_access_list.then_some(true)
+            );
+            let catalog = server.daemon.state().join("catalog.db");
+            let log = catalog.with_extension("db-wal");
+            assert!(comment.count_in_file(&catalog) + comment.count_in_file(&log) > 0, "not kept");
+            assert!(!server.daemon.log().contains(comment.text()));
+            let told = [
+                server.daemon.json(&["recordings"]),
+                server.daemon.json(&["recordings", "show", &id]),
+                server.daemon.json(&["audit"]),
+            ];
+            assert!(told.iter().all(|told| !told.to_string().contains(comment.text())));
+        }
+    }
+}
+
 /// Layout "beside": the peaks of `call.wav` and a recording called `call.wav.peaks` want the same
 /// place. Neither stops the other.
 ///
@@ -125,3 +181,9 @@ fn open_sidecar(server: &Server, id: &str) -> Vec<u8> {
     server.daemon.json(&["open", &sealed, "--key", &key, "-o", &arg(&out)]);
     std::fs::read(out).unwrap()
 }
+
+const ACCESS_LIST: &str = "system.posix_acl_access";
+/// Version 2, then tag, rights and id: owner rw, user 1000 r, group -, mask r, others -.
+const ACL: &[u8] = b"\x02\0\0\0\
+    \x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\
+    \x04\0\0\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";

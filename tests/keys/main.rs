@@ -1,5 +1,7 @@
 //! Keys and certificates with the real program: real TLS, real tools, real crashes.
 
+#![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -10,3 +12,4 @@ mod mtls;
 mod renewal;
 mod seal_to;
 mod slots;
+mod turns;

@@ -9,6 +9,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_path", &["domain", "intake", "vault", "flow", "daemon"]),
     ("expose_below", &["domain", "intake", "vault", "daemon"]),
     ("expose_name", &["domain", "intake", "vault", "catalog", "flow", "http"]),
+    ("expose_value", &["domain", "vault", "catalog"]),
     ("expose_root", &["intake", "flow", "daemon"]),
     ("expose_call", &["intake", "flow"]),
     ("expose_from", &["intake", "flow"]),

@@ -166,7 +166,7 @@ impl BackedUpKeys {
             let signature = key.sign(TRIAL, TRIAL.as_bytes());
             verify_signature(&public, TRIAL, TRIAL.as_bytes(), &signature)?;
         }
-        self.contents.tls.certified().map(drop)
+        self.contents.tls.live.certified().map(drop)
     }
 
     /// The key versions, oldest first.
@@ -195,14 +195,6 @@ impl BackedUpKeys {
     /// As [`KeyManager::unwrap`], but for disabled versions.
     pub fn try_unwrap(&self, recording: Uuid, wrapped: &WrappedKey) -> Result<(), KeyError> {
         self.contents.keyring.try_unwrap(recording, wrapped)
-    }
-
-    /// Destroys key versions that were destroyed after the backup was made, so that restoring it
-    /// does not bring them back. If the active one is among them, a new one takes over.
-    ///
-    /// Returns how many were alive.
-    pub fn bury(&mut self, destroyed: &[u32], now_ms: i64) -> usize {
-        self.contents.keyring.bury(destroyed, now_ms)
     }
 
     /// Makes a key store of them in `folder`, with a new root key, a file slot and, if one is

@@ -11,11 +11,12 @@ use crate::data_key::DataKey;
 use crate::error::KeyError;
 use crate::floe::CHUNK_BYTES;
 use crate::keyring::Keyring;
-use crate::manager::KeyManager;
+use crate::manager::{Destruction, KeyManager, RotationReason};
+use crate::seal_key::SealKeyTable;
 use crate::shares::Share;
 use crate::signing::SigningKey;
 use crate::store::Contents;
-use crate::tls::StoredTls;
+use crate::stored_tls::{StoredCertificate, StoredTls};
 
 const NOW_MS: i64 = 1_795_000_000_000;
 
@@ -25,7 +26,9 @@ fn contents() -> Contents {
     Contents {
         keyring: Keyring::generate(NOW_MS),
         signing: vec![SigningKey::generate(NOW_MS)],
-        tls: StoredTls::new(&names, issued),
+        tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, NOW_MS)),
+        tombstones: Vec::new(),
+        seal_keys: SealKeyTable::default(),
     }
 }
 
@@ -302,23 +305,32 @@ fn a_version_that_the_catalog_needs_must_be_there() {
     }
 }
 
-/// A version destroyed since stays destroyed; the active one is replaced by one with a number
-/// that nobody had.
+/// A version that is destroyed after a backup was made comes back with it, and goes again as soon
+/// as the restored store is told.
 #[test]
-fn what_was_destroyed_since_stays_destroyed() {
-    let contents = contents();
-    let recording = Uuid::now_v7();
-    let wrapped = contents.keyring.wrap(recording, &DataKey::generate());
-    let (private, public) = BackupPrivateKey::generate();
-    let file = seal(&contents, &[BackupWay::Recipient(public)], b"");
-    let (_, mut keys) = open(&file, &BackupOpener::PrivateKey(private)).unwrap();
-    assert_eq!(keys.bury(&[], NOW_MS), 0);
-    assert!(keys.unwrap(recording, &wrapped).is_ok());
-    assert_eq!(keys.bury(&[1, 4], NOW_MS), 1);
-    assert!(keys.unwrap(recording, &wrapped).is_err());
-    let numbers: Vec<u32> = keys.versions().iter().map(|info| info.version).collect();
-    assert_eq!(numbers, [1, 5]);
+fn what_was_destroyed_since_goes_again() {
     let dir = tempfile::tempdir().unwrap();
+    let names = ["localhost".to_owned()];
+    let old = KeyManager::create(&dir.path().join("old"), &names, NOW_MS).unwrap();
+    let (private, public) = BackupPrivateKey::generate();
+    let mut file = Vec::new();
+    let ways = [BackupWay::Recipient(public)];
+    let mut sealed = old.seal_backup(&ways, facts(b""), io::empty(), NOW_MS).unwrap();
+    sealed.read_to_end(&mut file).unwrap();
+    old.rotate_kek(NOW_MS, RotationReason::Manual, 0).unwrap();
+    old.schedule_kek_destruction(&Destruction {
+        version: 1,
+        at_ms: NOW_MS,
+        recordings: 0,
+        reason: "routine".to_owned(),
+        by: "uid:0".to_owned(),
+    })
+    .unwrap();
+    assert_eq!(old.destroy_due_keks(NOW_MS, |_| 0).unwrap().tombstones.len(), 1);
+
+    let (_, keys) = open(&file, &BackupOpener::PrivateKey(private)).unwrap();
     let new = keys.restore(&dir.path().join("new"), None, NOW_MS).unwrap();
-    assert_eq!(new.new_data_key(recording).1.version(), 5);
+    assert_eq!(new.active_version(), 1, "as it was when the backup was made");
+    assert_eq!(new.apply_tombstones(&old.tombstones(), NOW_MS).unwrap(), [1]);
+    assert_eq!(new.active_version(), 2);
 }

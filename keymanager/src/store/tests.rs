@@ -1,6 +1,7 @@
 use super::*;
 
 use crate::certificate;
+use crate::stored_tls::StoredCertificate;
 
 fn contents() -> Contents {
     let names = ["localhost".to_owned()];
@@ -8,7 +9,9 @@ fn contents() -> Contents {
     Contents {
         keyring: Keyring::generate(0),
         signing: vec![SigningKey::generate(0)],
-        tls: StoredTls::new(&names, issued),
+        tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, 0)),
+        tombstones: Vec::new(),
+        seal_keys: SealKeyTable::default(),
     }
 }
 

@@ -5,9 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use hyper::Method;
-use keymanager::BackupError;
+use keymanager::{BackupError, Unlock};
 use serde_json::{Value, json};
 
+use crate::app;
 use crate::cli::args::Global;
 use crate::cli::args::backup::{Restore, Verify};
 use crate::cli::failure::{Failure, exit};
@@ -71,11 +72,14 @@ pub(super) fn restore(global: &Global, verb: &Restore) -> Result<(), Failure> {
     let (since, keys_known) = match &verb.tombstones {
         None => (Since::Unknown, true),
         Some(path) if path.is_dir() => {
+            let unlock = Unlock::Unattended(app::surroundings());
             let (catalog, keys) = (config::catalog_in(path), config::keys_in(path));
-            let (tombstones, known) = Tombstones::of_state(&catalog, &keys).map_err(|error| {
-                let hint = "name the old state folder, or a list of `recseal backup tombstones`";
-                Failure::of(exit::FAILED, &error, hint)
-            })?;
+            let (tombstones, known) =
+                Tombstones::of_state(&catalog, &keys, &unlock).map_err(|error| {
+                    let hint =
+                        "name the old state folder, or a list of `recseal backup tombstones`";
+                    Failure::of(exit::FAILED, &error, hint)
+                })?;
             (Since::State(tombstones), known)
         }
         Some(path) => (Since::Signed(read_list(path)?), true),
@@ -99,6 +103,7 @@ pub(super) fn restore(global: &Global, verb: &Restore) -> Result<(), Failure> {
     answer["kept_destroyed"] = json!({
         "key_versions": restored.buried_keys,
         "recordings": restored.buried_recordings,
+        "rescued_recordings": restored.rescued_recordings,
         "old_keys_read": keys_known,
     });
     answer["vault_was"] = json!(vault);

@@ -55,6 +55,8 @@ named! {
         KeySlotRemoved = "KEY_SLOT_REMOVED",
         /// A slot was tried, to see that it still opens.
         KeySlotTested = "KEY_SLOT_TESTED",
+        /// The daemon had started locked, and its keys were opened.
+        KeysUnlocked = "KEYS_UNLOCKED",
         /// The root key was replaced, and every slot with it.
         RootKeyRotated = "ROOT_KEY_ROTATED",
         /// A new key-encryption key took over.
