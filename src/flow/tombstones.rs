@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// Planted fault: the last line of the list left out of what is signed.
+    /// Whoever could make it longer could have recordings erased by a restore.
     #[test]
     fn only_the_signed_list_is_taken() {
         let dir = tempfile::tempdir().unwrap();

@@ -123,7 +123,7 @@ const PIECE_BYTES: usize = 1 << 20;
 mod tests {
     use super::*;
 
-    /// Planted fault: pruning every file of the folder takes the other host's.
+    /// Several hosts may share a folder.
     #[test]
     fn the_newest_are_kept_and_strangers_left_alone() {
         let dir = tempfile::tempdir().unwrap();

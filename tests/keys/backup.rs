@@ -140,9 +140,6 @@ fn warns(daemon: &Daemon, code: &str) -> bool {
 
 /// What the manual tells an admin to do, from the key pair to the new host, with a backup that was
 /// made while a burst of recordings was being sealed. Every recording of the backup plays.
-///
-/// Planted faults: the keys taken before the catalog (a rotation in between would lose rows; here
-/// the order is checked by the key manager's own test), the restored store under a new id.
 #[test]
 fn a_host_is_lost_in_the_middle_of_a_burst_and_its_recordings_play_elsewhere() {
     let mut host = Host::start("");

@@ -158,8 +158,7 @@ fn opens(file: &[u8]) -> bool {
     open(file, &BackupOpener::PrivateKey(private)).is_ok()
 }
 
-/// Planted faults: the head left out of the associated data (then a changed date opens), the
-/// digest of the head not compared, no look for what follows the last chunk.
+/// Its digest finds what a disk did, its place in the associated data what a person did.
 #[test]
 fn every_byte_of_the_head_counts() {
     let body_at = SAMPLE.file.len() - (SAMPLE.file.len() - 300) / CHUNK_BYTES * CHUNK_BYTES;
@@ -171,7 +170,8 @@ fn every_byte_of_the_head_counts() {
     }
 }
 
-/// A head whose digest was made to fit again: only the encryption can find that.
+/// A head whose digest was made to fit again: only the encryption can find that. Planted fault:
+/// the head left out of the associated data.
 #[test]
 fn a_head_that_was_forged_whole_is_refused() {
     let mut forged = SAMPLE.file.clone();

@@ -84,8 +84,7 @@ fn copies_beside_catalog(state: &Path) -> usize {
     entries.filter(|e| e.file_name().to_string_lossy().contains(".copy-")).count()
 }
 
-/// Planted faults: no sweep when the catalog is opened (the copy stays for ever); the turn given
-/// back when the request ends instead of with the stream (two copies at a time).
+/// Planted fault: no sweep when the catalog is opened, and the copy stays for ever.
 #[test]
 fn a_daemon_killed_while_it_backs_up_leaves_nothing_behind() {
     let mut host = Host::start("");
@@ -126,7 +125,7 @@ fn a_daemon_killed_while_it_backs_up_leaves_nothing_behind() {
     assert_eq!(copies_beside_catalog(&host.daemon.state()), 0);
 }
 
-/// Killed as soon as each thing appears that a restore makes. Planted fault: building in place.
+/// Killed as soon as each thing appears that a restore makes.
 #[test]
 fn a_restore_that_is_killed_leaves_a_whole_state_folder_or_none() {
     let mut host = Host::start("");
@@ -162,8 +161,7 @@ fn a_restore_that_is_killed_leaves_a_whole_state_folder_or_none() {
     assert_plays(&moved, desk.path(), &recordings[0], &said["a.wav"]);
 }
 
-/// The disk that the backup goes to is full. Planted fault: the outcome told before the file was
-/// synced counts a backup that nobody has.
+/// The disk that the backup goes to is full: nobody counts a backup that nobody has.
 #[test]
 fn a_full_disk_makes_no_backup() {
     let disk = or_skip!(LoopFs::make_in(None, 8 << 20, "ext4", "", &["-m", "0"]));
