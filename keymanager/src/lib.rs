@@ -22,8 +22,10 @@
 //!   root certificates this host trusts.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
+mod authority;
 mod backup;
 mod certificate;
+mod clients;
 mod data_key;
 mod der;
 mod disk;
@@ -38,6 +40,7 @@ mod keyring;
 mod keystream;
 mod manager;
 mod request;
+mod revocation;
 mod seal_key;
 mod secret;
 mod shares;
@@ -49,24 +52,27 @@ mod stored_tls;
 mod tls;
 mod tombstone;
 
+pub use authority::{AuthorityChange, AuthorityError, AuthorityState, ClientKey, IssuingInfo};
 pub use backup::{
     BackedUpKeys, BackupError, BackupOpener, BackupPassphrase, BackupPrivateKey, BackupPublicKey,
     BackupWay, CatalogFacts, Manifest, ManifestVersion, OpenedBackup, SealedBackup, ShareSecret,
     WayKind,
 };
 pub use certificate::{CertificateFacts, RenewalReason};
+pub use clients::{ClientCertificate, ClientPolicy, ClientRefusal};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
 pub use gate::GatePolicy;
-pub use import::{Candidate, FILE_BYTES_MAX};
+pub use import::{Candidate, FILE_BYTES_MAX, roots_from_pem};
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, Rewrapper, WrappedKey};
 pub use keystream::Keystream;
 pub use manager::{
     Adopted, CertificateChange, CertificateInfo, CertificateStanding, Destroyed, Destruction,
-    KeyManager, KeyWarning, RootRotation, RotationReason,
+    IssuedClient, KeyManager, KeyWarning, RootRotation, RotationReason,
 };
 pub use request::{CertificateRequest, RequestInfo, RequestPurpose};
+pub use revocation::{IssuedInfo, RevocationReason, UnknownReason};
 pub use seal_key::{
     Announcement, SealAlgorithm, SealKeyError, SealKeyId, SealKeyInfo, SealKeyVersionInfo,
     SealPrivateKey, SealPublicKey, SealedDataKey, SealedKeyFile, StoredDataKey,

@@ -36,6 +36,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::authority::Authority;
 use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
@@ -59,6 +60,7 @@ pub(crate) struct Contents {
     pub(crate) tombstones: Vec<Tombstone>,
     /// Public halves only.
     pub(crate) seal_keys: SealKeyTable,
+    pub(crate) authority: Option<Authority>,
 }
 
 impl Contents {
@@ -68,6 +70,9 @@ impl Contents {
             return Err(KeyError::Inconsistent { rule: "there is a signing key" });
         }
         self.seal_keys.check()?;
+        if let Some(authority) = &self.authority {
+            authority.check()?;
+        }
         self.keyring.check()
     }
 }
@@ -151,7 +156,7 @@ impl Store {
                 Read::Whole(contents) => {
                     contents.check()?;
                     store.settle(generation, &damaged).map_err(KeyError::disk(SETTLING))?;
-                    return Ok((store, contents));
+                    return Ok((store, *contents));
                 }
                 Read::Damaged => damaged.push(generation),
                 Read::Foreign => {
@@ -292,7 +297,7 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn every_generation(&self) -> Vec<Contents> {
         let whole = |generation| match self.read(generation).unwrap() {
-            Read::Whole(contents) => Some(contents),
+            Read::Whole(contents) => Some(*contents),
             Read::Damaged | Read::Foreign => None,
         };
         numbered(&self.folder, GENERATION).unwrap().into_iter().filter_map(whole).collect()
@@ -321,7 +326,7 @@ impl Store {
         }
         // It is authentic, so what we cannot read is not damage but news from the future.
         serde_json::from_slice(&plaintext)
-            .map(Read::Whole)
+            .map(|contents| Read::Whole(Box::new(contents)))
             .map_err(|_| KeyError::LaterFormat { generation })
     }
 
@@ -397,7 +402,7 @@ impl Store {
 
 /// What reading one generation found.
 enum Read {
-    Whole(Contents),
+    Whole(Box<Contents>),
     Damaged,
     /// Whole as far as one can see, but of another store.
     Foreign,

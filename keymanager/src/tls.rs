@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
@@ -123,6 +124,12 @@ impl Published {
         };
         let resolver = SingleCertAndKey::from(Arc::clone(&serving.certified.key));
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        if serving.clients.is_some() {
+            // A resumed session skips the look at the client's certificate: one that is over, or
+            // revoked, would be let in again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), serving })
     }

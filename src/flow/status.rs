@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{BackupStatus, Engine, FlowError, StoreSlot};
+use crate::flow::{BackupStatus, Engine, FlowError, KeysStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -36,6 +36,8 @@ pub struct Status {
     pub started_at: Timestamp,
     /// Running totals.
     pub totals: Totals,
+    /// Key versions and what happens to them.
+    pub keys: KeysStatus,
     /// How the backups are doing.
     pub backup: BackupStatus,
 }
@@ -179,18 +181,22 @@ impl Engine {
             ("recovered", recovered),
             ("first_scan", looked),
         ];
+        let keys = self.keys_status(now)?;
+        let mut warnings = self.warnings(&stores, &recordings, now)?;
+        warnings.extend(self.kek_warnings(&keys, now)?);
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: looked && recovered,
             sealed_keys: false,
             recordings,
             certificate: self.certificate(),
-            warnings: self.warnings(&stores, &recordings, now)?,
+            warnings,
             backup: self.backup_status()?,
             stores,
             checks,
             started_at: self.started_at,
             totals: self.totals(),
+            keys,
         })
     }
 
@@ -273,6 +279,7 @@ impl Engine {
                     .to_owned(),
             });
         }
+        warnings.extend(self.seal_key_warnings());
         let left = self.certificate().not_after.since(now);
         if left < CERTIFICATE_SHORT {
             warnings.push(Warning {

@@ -33,7 +33,7 @@ use crate::access::{ManageKeys, Principal, authorize};
 use crate::clock::{Clock, Timestamp};
 use crate::daemon::pool::WorkPool;
 use crate::flow::Unlocked;
-use crate::telemetry::METRICS_CONTENT_TYPE;
+use crate::telemetry::{METRICS_CONTENT_TYPE, Metrics};
 
 use super::listen::Peer;
 use super::slots::{SlotView, key_error, parse_shares, secret, secrets};
@@ -197,15 +197,10 @@ pub fn api(door: LockedDoor) -> Router {
 /// The router of the health listener.
 pub fn health(door: LockedDoor) -> Router {
     let not_ready = (StatusCode::SERVICE_UNAVAILABLE, "[-]keys failed\nkeys are locked\n");
-    let metrics = "# HELP recseal_key_sealed 1 while the keys are not open.\n\
-                   # TYPE recseal_key_sealed gauge\nrecseal_key_sealed 1\n# EOF\n";
     let router = Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(async move || not_ready))
-        .route(
-            "/metrics",
-            get(async move || ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], metrics)),
-        );
+        .route("/metrics", get(metrics));
     finish(router, door)
 }
 
@@ -216,6 +211,10 @@ fn finish(router: Router<LockedDoor>, door: LockedDoor) -> Router {
         .layer(axum::extract::DefaultBodyLimit::max(super::BODY_BYTES_MAX))
         .layer(from_fn(guard::harden))
         .with_state(door)
+}
+
+async fn metrics() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, METRICS_CONTENT_TYPE)], Metrics::render_locked())
 }
 
 async fn locked() -> ApiError {

@@ -1,11 +1,15 @@
 //! The ways to the root key with the real program: locked starts, slots of every kind, a new root
 //! key, and that nothing secret lies around afterwards.
 
+#![expect(clippy::unwrap_used, reason = "what cannot go on fails the test")]
+
+mod hygiene;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use crate::common;
@@ -407,95 +411,4 @@ fn init_makes_the_recovery_slot() {
     let slots = daemon.json(&["keys", "slots", "list"]);
     assert_eq!(slots.as_array().unwrap().len(), 2);
     assert_eq!(daemon.json(&["status"])["warnings"], serde_json::json!([]));
-}
-
-/// After work of all kinds, nothing that opens the keys lies in the state folder (but `root.key`
-/// itself), in the log or in an answer, and the process gives away no core.
-/// Planted fault: the body of a request logged at debug level.
-#[test]
-fn nothing_secret_lies_around() {
-    let config = tempfile::NamedTempFile::new().unwrap();
-    fs::write(config.path(), "log = \"trace\"\n").unwrap();
-    let mut bench = Bench::start_with(&["--config", config.path().to_str().unwrap()]);
-    fs::write(bench.at("calls/one.wav"), b"a call").unwrap();
-    bench.ok(&["done", &bench.arg("calls/one.wav")]);
-    fs::create_dir(bench.at("shares")).unwrap();
-    let folder = bench.arg("shares");
-    let args = ["keys", "slots", "add", "shares", "--threshold", "2", "--of", "2", "-o", &folder];
-    let mut answers = bench.ok(&args).to_string();
-    let file = bench.arg("good");
-    let shares = ["1", "2"].map(|n| bench.arg(&format!("shares/recseal-share-{n}-of-2.txt")));
-    let rotate = [
-        "keys",
-        "rotate-root",
-        "--passphrase-file",
-        &file,
-        "--share-file",
-        &shares[0],
-        "--share-file",
-        &shares[1],
-    ];
-    let old_key = fs::read_to_string(bench.root_key()).unwrap();
-    answers += &bench.ok(&rotate).to_string();
-    answers += &bench.ok(&["keys", "slots", "list"]).to_string();
-    answers += &bench.ok(&["audit"]).to_string();
-    answers += &bench.ok(&["status"]).to_string();
-    let new_key = fs::read_to_string(bench.root_key()).unwrap();
-    assert_ne!(old_key, new_key);
-    bench.start_locked(&[]);
-    bench.said(&["keys", "unlock", "--passphrase-file", &shares[0]], 5);
-    bench.ok(&["keys", "unlock", "--passphrase-file", &file]);
-    bench.until_ready();
-    fs::rename(bench.at("root.key"), bench.root_key()).unwrap();
-    gives_no_core(&mut bench);
-
-    let mut secrets = vec![GOOD.to_owned(), old_key.trim().to_owned(), new_key.trim().to_owned()];
-    for share in &shares {
-        let text = fs::read_to_string(share).unwrap();
-        let line = text.lines().last().unwrap();
-        // The point and the check, not the head that all shares of the set have.
-        secrets.push(line[50..].to_owned());
-    }
-    for key in [&old_key, &new_key] {
-        let bytes: Vec<u8> =
-            (0..32).map(|at| u8::from_str_radix(&key[at * 2..at * 2 + 2], 16).unwrap()).collect();
-        let raw = files_with(&bench.daemon.state(), &bytes);
-        assert!(raw.is_empty(), "raw key bytes in {raw:?}");
-    }
-    let log = bench.daemon.log();
-    for (number, secret) in secrets.iter().enumerate() {
-        assert!(!log.contains(secret), "secret {number} in the log");
-        assert!(!answers.contains(secret), "secret {number} in an answer");
-        let mut files = files_with(&bench.daemon.state(), secret.as_bytes());
-        files.retain(|path| !(number == 2 && path.ends_with("keys/root.key")));
-        assert!(files.is_empty(), "secret {number} in {files:?}");
-    }
-}
-
-/// No signal gets a core out of it.
-fn gives_no_core(bench: &mut Bench) {
-    let limits = fs::read_to_string(format!("/proc/{}/limits", bench.daemon.pid())).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert_eq!(core.split_whitespace().rev().nth(1), Some("0"), "{core}");
-    let pid = bench.daemon.pid().to_string();
-    let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
-    let ended = bench.daemon.wait_for_end("SIGQUIT");
-    assert!(!std::os::unix::process::ExitStatusExt::core_dumped(&ended), "{ended:?}");
-}
-
-fn files_with(folder: &Path, wanted: &[u8]) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.is_symlink() {
-            found.extend(files_with(&path, wanted));
-        } else if path.is_file() {
-            let bytes = fs::read(&path).unwrap();
-            if bytes.windows(wanted.len()).any(|window| window == wanted) {
-                found.push(path);
-            }
-        }
-    }
-    found
 }

@@ -200,8 +200,7 @@ mod module {
                     RvError::GeneralError
                     | RvError::EncryptedDataInvalid
                     | RvError::EncryptedDataLenRange
-                    | RvError::FunctionFailed
-                    | RvError::AeadDecryptFailed,
+                    | RvError::FunctionFailed,
                     _,
                 ) => SlotProblem::WrongKey,
                 other => failed(other),

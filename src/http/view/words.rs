@@ -1,7 +1,6 @@
-//! States and moments as people write them.
+//! States as people write them.
 
 use crate::catalog::MediaState as StateGroup;
-use crate::clock::Timestamp;
 
 /// The word people see. `Waiting` is everything from found to being sealed.
 pub fn state_word(group: StateGroup) -> &'static str {
@@ -28,11 +27,4 @@ pub fn parse_state(text: &str) -> Option<StateGroup> {
         "waiting" => Some(StateGroup::Waiting),
         _ => None,
     }
-}
-
-/// A moment as people write it: RFC 3339, or a day, which begins at midnight UTC.
-pub fn parse_time(text: &str) -> Option<Timestamp> {
-    let midnight = format!("{text}T00:00:00Z");
-    let moment: jiff::Timestamp = text.parse().or_else(|_| midnight.parse()).ok()?;
-    Some(Timestamp::from_millis(moment.as_millisecond()))
 }
