@@ -36,7 +36,10 @@ use crate::daemon::certificates::{Certificates, Renewals};
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{ClientRule, Engine, FlowError, KeyPolicy, Layout, Parts, StoreSpec};
+use crate::flow::{
+    AutomaticBackups, BackupSettings, ClientRule, Engine, FlowError, KeyPolicy, Layout, Parts,
+    StoreSpec,
+};
 use crate::http;
 use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
@@ -266,6 +269,7 @@ fn build_with(
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
+        backups: backups_of(config),
     })?
     .with_key_policy(KeyPolicy {
         rotate_every: config.keys.rotate_every,
@@ -352,6 +356,16 @@ fn make_folder(path: &Path, what: &'static str) -> Result<(), AppError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let mode = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(path, mode).map_err(failed)
+}
+
+fn backups_of(config: &Config) -> BackupSettings {
+    let automatic = config.backup.automatic.clone().map(|automatic| AutomaticBackups {
+        every: automatic.every,
+        folder: automatic.folder,
+        recipient: automatic.recipient,
+        keep: automatic.keep,
+    });
+    BackupSettings { automatic, remind_after: config.backup.remind_after }
 }
 
 fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
@@ -489,7 +503,7 @@ const DOOR_JOBS: usize = 16;
 /// Longer ones hold something else than authorities.
 const CLIENT_CA_BYTES_MAX: u64 = 1 << 20;
 /// One place for each task.
-const TASKS: usize = 4;
+const TASKS: usize = 5;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

@@ -170,9 +170,35 @@ impl Metrics {
             registry.register(name, help, gauge);
         }
         renewals(&mut registry, status);
+        backups(&mut registry, status);
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string cannot fail");
         text
+    }
+}
+
+fn backups(registry: &mut Registry, status: &Status) {
+    let backup = &status.backup;
+    for (name, help, value) in [
+        (
+            "backup_verified_seconds",
+            "When the newest verified backup was made, seconds since 1970; 0 if there is none",
+            backup.verified_of.map_or(0, |at| at.as_millis() / 1_000),
+        ),
+        (
+            "backup_newer_recordings",
+            "Recordings that the newest verified backup lacks",
+            gauged(backup.newer_recordings),
+        ),
+        (
+            "backup_failed",
+            "1 while the last automatic backup failed",
+            i64::from(backup.failed_at.is_some()),
+        ),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
     }
 }
 
@@ -268,7 +294,7 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 
 #[cfg(test)]
 mod tests {
-    use crate::flow::{CertificateStatus, Counts, KeysStatus, RenewalStatus, Totals};
+    use crate::flow::{BackupStatus, CertificateStatus, Counts, KeysStatus, RenewalStatus, Totals};
 
     use super::*;
 
@@ -321,12 +347,14 @@ mod tests {
                 served_matches: Some(true),
                 ..RenewalStatus::default()
             },
+            backup: BackupStatus { verified_of: Some(start), ..BackupStatus::default() },
         };
         let text = metrics.render(&status);
         for line in [
             "recseal_build_info{version=\"0.1.0\"} 1",
             "recseal_files{state=\"available\"} 3",
             "recseal_files{state=\"quarantined\"} 0",
+            "recseal_backup_verified_seconds 1",
             "recseal_files_found_total{by=\"event\"} 2",
             "recseal_files_found_total{by=\"scan\"} 5",
             "recseal_sealed_bytes_total 11",

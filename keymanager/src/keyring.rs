@@ -202,6 +202,18 @@ impl Keyring {
         Ok(DataKey::from_parts(wrapped.data_key_id(), secret))
     }
 
+    /// Proves that `wrapped` opens, whether or not its version may be used now: what is disabled
+    /// today may be enabled tomorrow.
+    pub(crate) fn try_unwrap(&self, recording: Uuid, wrapped: &WrappedKey) -> Result<(), KeyError> {
+        let mut ring = self.clone();
+        for kek in ring.0.iter_mut().filter(|kek| kek.version == wrapped.version()) {
+            if kek.key.is_some() {
+                kek.state = KeyState::Retired;
+            }
+        }
+        ring.unwrap(recording, wrapped).map(drop)
+    }
+
     #[cfg(test)]
     pub(crate) fn expose_newest(&self) -> &[u8; SECRET_BYTES] {
         self.0.last().unwrap().key.as_ref().unwrap().expose_bytes()

@@ -24,6 +24,7 @@
 
 mod acme;
 mod authority;
+mod backup;
 mod certificate;
 mod clients;
 mod data_key;
@@ -55,6 +56,11 @@ mod tombstone;
 
 pub use acme::{AcmeOrder, CertificateId};
 pub use authority::{AuthorityChange, AuthorityError, AuthorityState, ClientKey, IssuingInfo};
+pub use backup::{
+    BackedUpKeys, BackupError, BackupOpener, BackupPassphrase, BackupPrivateKey, BackupPublicKey,
+    BackupWay, CatalogFacts, Manifest, ManifestVersion, OpenedBackup, SealedBackup, ShareSecret,
+    WayKind,
+};
 pub use certificate::{CertificateFacts, RenewalReason};
 pub use clients::{ClientCertificate, ClientPolicy, ClientRefusal};
 pub use data_key::{DataKey, KeyFileError};

@@ -350,6 +350,7 @@ fn surplus_warning(generation: u64) -> KeyWarning {
 
 const LOCK_FILE: &str = ".lock";
 
+mod backup;
 mod seal_keys;
 
 #[cfg(test)]

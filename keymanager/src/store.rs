@@ -67,7 +67,8 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
-    fn check(&self) -> Result<(), KeyError> {
+    /// Checks what was read against the rules that every store keeps.
+    pub(crate) fn check(&self) -> Result<(), KeyError> {
         if self.signing.is_empty() {
             return Err(KeyError::Inconsistent { rule: "there is a signing key" });
         }
@@ -98,9 +99,25 @@ impl Store {
         id: Uuid,
         contents: &Contents,
     ) -> Result<Self, KeyError> {
-        let mut store = Self::new(folder, root, id);
+        Self::create_after(folder, root, id, contents, 0)
+    }
+
+    /// The same with the generation after `generation`, for a store that lived elsewhere before.
+    pub(crate) fn create_after(
+        folder: &Path,
+        root: &Secret,
+        id: Uuid,
+        contents: &Contents,
+        generation: u64,
+    ) -> Result<Self, KeyError> {
+        let mut store = Self { live: generation, ..Self::new(folder, root, id) };
         store.commit(contents)?;
         Ok(store)
+    }
+
+    /// The generation in use.
+    pub(crate) fn live(&self) -> u64 {
+        self.live
     }
 
     /// Opens the live generation, or else the newest one that opens; sets damaged ones aside and
@@ -352,7 +369,7 @@ impl Store {
         self.sweep()?;
         let folder = &self.folder;
         let newest = [numbered(folder, GENERATION)?, numbered(folder, DAMAGED)?].concat();
-        let generation = newest.into_iter().max().unwrap_or(0) + 1;
+        let generation = newest.into_iter().max().unwrap_or(0).max(self.live) + 1;
         let mut bytes = self.header(generation).to_vec();
         bytes.extend(envelope::seal(&self.key, &bytes, &to_plaintext_json(contents)));
         let path = self.path(GENERATION, generation);
@@ -444,7 +461,7 @@ fn is_damage(error: &io::Error) -> bool {
 }
 
 /// The JSON in a buffer that never grew, so that no key is left behind in freed memory.
-fn to_plaintext_json(contents: &Contents) -> Zeroizing<Vec<u8>> {
+pub(crate) fn to_plaintext_json(contents: &Contents) -> Zeroizing<Vec<u8>> {
     const INFALLIBLE: &str = "contents have only text keys, and memory takes every byte";
     let mut counter = Counter(0);
     serde_json::to_writer(&mut counter, contents).expect(INFALLIBLE);

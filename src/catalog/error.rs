@@ -125,6 +125,9 @@ pub enum CatalogError {
         /// Its size.
         pages: u64,
     },
+    /// The file as a whole contradicts itself.
+    #[error("the catalog is damaged")]
+    NotWhole,
     /// A page of the file contradicts itself.
     #[error("page {page} of the catalog file is damaged")]
     DamagedPage {
@@ -167,6 +170,7 @@ impl CatalogError {
             | Self::KeyExists { .. }
             | Self::DamagedKey { .. }
             | Self::TooLargeToScrub { .. }
+            | Self::NotWhole
             | Self::DamagedPage { .. } => false,
         }
     }

@@ -151,7 +151,8 @@ impl CatalogTx<'_> {
         self.step_because(recording, from, event, None)
     }
 
-    fn step_because(
+    /// The same with the reason for which a recording is set aside.
+    pub(super) fn step_because(
         &self,
         recording: RecordingId,
         from: RecordingState,

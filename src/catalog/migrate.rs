@@ -58,6 +58,7 @@ fn known_version() -> u32 {
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/001_start.sql"),
     include_str!("migrations/002_seal_keys.sql"),
+    include_str!("migrations/003_backups.sql"),
     include_str!("migrations/005_attributes.sql"),
 ];
 
@@ -144,6 +145,7 @@ mod tests {
     const FROZEN: &[&str] = &[
         "eed924d202b9d4802e4d493d8db18f39424c8d570a498037b6a8a3776c58823e",
         "d4b768a80c96c7a2976a112c7d5e52e077be825e3863e9e70aad58c2bc64a2f8",
+        "be0dca23ffb6870540782b7b1ae9fd99af6fe0ab54c7df47c2f698b0d339b98c",
         "7c5bdc58910a74670fcc341ea2ecfe9cd84af22f34cb5891c641c06547b7e700",
     ];
 }

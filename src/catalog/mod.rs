@@ -23,6 +23,7 @@
 //! - No `rusqlite` type leaves this module except as the source of an error.
 
 mod audit;
+mod backup;
 mod copies;
 mod discovery;
 mod error;
@@ -60,6 +61,7 @@ use rusqlite::OpenFlags;
 use rusqlite::TransactionBehavior;
 
 pub use audit::AuditFilter;
+pub use backup::{BackupRow, CatalogCopy, CopyFacts, destroy};
 pub use discovery::{Known, KnownSidecar, NewRecording};
 pub use error::CatalogError;
 pub use recordings::{Counts, MediaState, RecordingFilter, Tally};
@@ -96,6 +98,7 @@ impl Catalog {
             .mode(0o600)
             .open(path)
             .map_err(|source| CatalogError::File { source })?;
+        backup::sweep_copies(path)?;
         let mut writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         prepare_file(&writer)?;
         migrate::migrate(&mut writer)?;

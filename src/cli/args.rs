@@ -1,6 +1,7 @@
 //! The command line as people type it. `--help`, completions and man pages come from here.
 
 pub mod authority;
+pub mod backup;
 pub mod certs;
 pub mod keks;
 pub mod keys;
@@ -116,6 +117,15 @@ pub enum Command {
     Certs {
         #[command(subcommand)]
         what: certs::Certs,
+    },
+    /// Back up keys and catalog, prove that a backup is good, restore one
+    #[command(after_help = "Examples:\n  \
+        recseal backup create -o /mnt/safe/monday.rsbackup\n  \
+        recseal backup verify /mnt/safe/monday.rsbackup\n  \
+        recseal backup restore monday.rsbackup --state /var/lib/recseal")]
+    Backup {
+        #[command(subcommand)]
+        what: backup::Backup,
     },
     /// Create, list and revoke bearer tokens for HTTPS
     #[command(after_help = "Example:\n  \

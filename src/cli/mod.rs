@@ -6,6 +6,7 @@
 pub mod args;
 mod audit;
 mod authority;
+mod backup;
 mod certificate_file;
 mod certs;
 mod doctor;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(verify) => online::verify(global, &verify),
         Command::Keys { what } => keys::run(global, &what),
         Command::Certs { what } => certs::run(global, &what),
+        Command::Backup { what } => backup::run(global, &what),
         Command::Tokens { what } => online::tokens(global, &what),
         Command::Audit(audit) => audit::run(global, &audit),
         Command::Config { what } => setup::config(global, &what),
@@ -197,6 +199,15 @@ mod tests {
             "certs rollback",
             "certs rollback ID",
             "certs history",
+            "backup create -o f",
+            "backup create -o f --passphrase-file p --shares 3/5 --share-dir d --recipient k",
+            "backup verify f --private-key k --work d",
+            "backup verify f --share-file a --share-file b",
+            "backup status",
+            "backup restore f --passphrase-file p --tombstones t --new-passphrase-file -",
+            "backup keygen -o k",
+            "backup tombstones -o t",
+            "backup confirm ID",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",
@@ -247,6 +258,10 @@ mod tests {
             "keys certificate",
             "keys certificate 2",
             "keys certificate --verify f",
+            "backup create",
+            "backup create -o f --shares 3/5",
+            "backup create -o f --shares 6/5 --share-dir d",
+            "backup verify f --private-key k --passphrase-file p",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

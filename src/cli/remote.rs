@@ -15,6 +15,8 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
+use crate::http::backup::BACKUP_ID;
+
 use super::failure::{Failure, exit};
 
 /// A daemon that may or may not be there.
@@ -115,21 +117,26 @@ impl Remote {
         progress: &dyn Fn(u64, u64),
     ) -> Result<u64, Failure> {
         self.runtime.block_on(async {
-            let mut response = self.request(Method::GET, target, None).await?;
-            let total = response
-                .headers()
-                .get(CONTENT_LENGTH)
-                .and_then(|value| value.to_str().ok()?.parse().ok())
-                .unwrap_or(0);
-            let mut done = 0;
-            while let Some(frame) = response.frame().await {
-                let frame = frame.map_err(|_| broke_off())?;
-                let Some(plaintext) = frame.data_ref() else { continue };
-                sink.write_all(plaintext).map_err(|e| Failure::file("output file", &e))?;
-                done += plaintext.len() as u64;
-                progress(done, total);
-            }
-            if done < total { Err(broke_off()) } else { Ok(done) }
+            let response = self.request(Method::GET, target, None).await?;
+            save(response, sink, progress).await
+        })
+    }
+
+    /// `POST` of a body that holds secrets, answered by a backup; its length and its id. The
+    /// body is wiped when it was sent.
+    pub(super) fn download_by_post(
+        &self,
+        target: &str,
+        body: &Zeroizing<Vec<u8>>,
+        sink: &mut dyn Write,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<(u64, String), Failure> {
+        self.runtime.block_on(async {
+            let body = Bytes::from_owner(body.clone());
+            let response = self.request_as(Method::POST, target, Some(body), None).await?;
+            let id = response.headers().get(BACKUP_ID).and_then(|value| value.to_str().ok());
+            let id = id.unwrap_or_default().to_owned();
+            Ok((save(response, sink, progress).await?, id))
         })
     }
 
@@ -248,6 +255,28 @@ impl Lines {
         }
         if self.0.len() > LINE_BYTES_MAX { Err(broke_off()) } else { Ok(None) }
     }
+}
+
+/// Writes the whole body into `sink`; less than was promised is a failure.
+async fn save(
+    mut response: Response<Incoming>,
+    sink: &mut dyn Write,
+    progress: &dyn Fn(u64, u64),
+) -> Result<u64, Failure> {
+    let total = response
+        .headers()
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse().ok())
+        .unwrap_or(0);
+    let mut done = 0;
+    while let Some(frame) = response.frame().await {
+        let frame = frame.map_err(|_| broke_off())?;
+        let Some(bytes) = frame.data_ref() else { continue };
+        sink.write_all(bytes).map_err(|e| Failure::file("output file", &e))?;
+        done += bytes.len() as u64;
+        progress(done, total);
+    }
+    if done < total { Err(broke_off()) } else { Ok(done) }
 }
 
 async fn whole(response: Response<Incoming>) -> Result<Zeroizing<String>, Failure> {

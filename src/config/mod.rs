@@ -6,6 +6,7 @@
 //!
 //! Secrets never stand here, only where they lie.
 
+mod backup;
 mod certificate;
 mod raw;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::Role;
 use crate::intake::profile::Profile;
 
+pub use backup::{AutomaticConfig, BackupConfig};
 pub use certificate::CertificateConfig;
 use raw::RawConfig;
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub seal_to: Option<String>,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// Backups.
+    pub backup: BackupConfig,
     /// The lives of keys.
     pub keys: KeysConfig,
 }

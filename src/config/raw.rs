@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::UnknownRole;
 use crate::intake::profile::{PROFILES, Profile};
 
+use super::backup::RawBackup;
 use super::certificate::RawCertificate;
 use super::{
     ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, Layout, LogLevel, Overrides,
@@ -26,6 +27,7 @@ pub(super) struct RawConfig {
     listen: RawListen,
     vault: RawVault,
     ingest: RawIngest,
+    backup: RawBackup,
     keys: RawKeys,
     client: Vec<RawClient>,
     seal: RawSeal,
@@ -175,7 +177,7 @@ fn yes() -> bool {
 
 /// `"10s"`, `"24h"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span(Duration);
+pub(super) struct Span(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -235,8 +237,19 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, seal, keys, certificate, client, store } =
-            self;
+        let Self {
+            state,
+            log,
+            listen,
+            vault,
+            ingest,
+            backup,
+            seal,
+            keys,
+            certificate,
+            client,
+            store,
+        } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -286,6 +299,7 @@ impl RawConfig {
             batch: ingest.batch,
             seal_to: seal.to,
             reconcile_every,
+            backup: backup.validate()?,
             keys: keys.validate()?,
         })
     }
@@ -431,14 +445,24 @@ pub(super) fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError
     ))
 }
 
-fn within(key: &str, value: usize, least: usize, most: usize) -> Result<(), ConfigError> {
+pub(super) fn within(
+    key: &str,
+    value: usize,
+    least: usize,
+    most: usize,
+) -> Result<(), ConfigError> {
     if (least..=most).contains(&value) {
         return Ok(());
     }
     Err(bad(key, &format!("{value} is out of bounds"), &format!("take {least} to {most}")))
 }
 
-fn span_within(key: &str, span: Duration, least: u64, most: u64) -> Result<(), ConfigError> {
+pub(super) fn span_within(
+    key: &str,
+    span: Duration,
+    least: u64,
+    most: u64,
+) -> Result<(), ConfigError> {
     let (least, most) = (Duration::from_secs(least), Duration::from_secs(most));
     if (least..=most).contains(&span) {
         return Ok(());
@@ -493,6 +517,7 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
+            backup: RawBackup::from(&config.backup),
             keys: RawKeys {
                 retry_every: Span(config.keys.retry_every),
                 rotate_every: Span(config.keys.rotate_every.unwrap_or_default()),

@@ -12,6 +12,7 @@
 //! instead is as safe, only slower at the next start.
 
 pub mod acme;
+pub mod backup;
 pub mod certificates;
 pub mod pool;
 pub mod task;
@@ -27,6 +28,7 @@ use tokio::task::JoinSet;
 use crate::clock::Clock;
 use crate::flow::Engine;
 
+use backup::BackupTask;
 use pool::WorkPool;
 use task::{Drive, Heartbeat, Ring, Task, drive};
 use tasks::{DiscoverTask, HousekeepingTask, KeysTask, SealTask};
@@ -63,6 +65,8 @@ impl Daemon {
         self.spawn(&mut tasks, housekeeping, never, HOUSEKEEPING_EVERY, stop);
         let keys = KeysTask::new(Arc::clone(&self.engine));
         self.spawn(&mut tasks, keys, Arc::new(Notify::new()), KEYS_EVERY, stop);
+        let backup = BackupTask::new(Arc::clone(&self.engine));
+        self.spawn(&mut tasks, backup, Arc::new(Notify::new()), BACKUP_LOOK_EVERY, stop);
         tasks
     }
 
@@ -95,3 +99,5 @@ const SEAL_AT_LEAST: Duration = Duration::from_secs(2);
 /// What is to be done with key versions is looked for this often.
 const KEYS_EVERY: Duration = Duration::from_secs(2);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
+/// How exactly the time of an automatic backup is met.
+const BACKUP_LOOK_EVERY: Duration = Duration::from_secs(30);

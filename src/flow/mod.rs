@@ -12,6 +12,7 @@
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
 mod authority;
+mod backup;
 mod certificates;
 pub mod crash;
 mod desk;
@@ -25,11 +26,13 @@ mod pieces;
 mod recover;
 mod removal;
 mod renewal;
+mod restore;
 mod seal_keys;
 mod sidecars;
 mod slots;
 mod status;
 mod stores;
+mod tombstones;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -45,6 +48,7 @@ use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
 
 pub use authority::{AuthorityView, ClientRule, IssuedClient};
+pub use backup::{AutomaticBackups, BackupOutcome, BackupSettings, BackupStatus, BackupStream};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
@@ -53,10 +57,14 @@ pub use keks::{
 };
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
 pub use renewal::{CertificatePlan, Origin, RenewalFailure, RenewalStatus, TICK_MS, Tended};
+pub use restore::{
+    Progress, Proof, RestoreError, RestoreTo, Restored, Since, Stage, restore, trial,
+};
 pub use seal_keys::{SealKeyUse, SealedTo};
 pub use slots::{Unlocked, WantedSlot};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
+pub use tombstones::{TombstoneError, Tombstones};
 
 /// What the engine is built from.
 pub struct Parts {
@@ -80,6 +88,8 @@ pub struct Parts {
     pub batch: usize,
     /// When the program started.
     pub started_at: Timestamp,
+    /// When to back up, and when to remind of it.
+    pub backups: BackupSettings,
 }
 
 /// Everything recseal does, without sockets and timers. Share it as `Arc`; every call blocks.
@@ -101,6 +111,7 @@ pub struct Engine {
     client_rules: OnceLock<Vec<ClientRule>>,
     keks: keks::Keks,
     renewal: renewal::RenewalDesk,
+    backups: backup::BackupState,
 }
 
 impl Engine {
@@ -111,6 +122,7 @@ impl Engine {
     /// [`FlowError::Catalog`].
     pub fn new(parts: Parts) -> Result<Self, FlowError> {
         let known = parts.catalog.read(|tx| tx.stores())?;
+        let backups = backup::BackupState::new(parts.backups, &parts.vault_path);
         let excluded = vec![parts.state, parts.vault_path];
         let stores = parts
             .stores
@@ -136,6 +148,7 @@ impl Engine {
             client_rules: OnceLock::new(),
             keks: keks::Keks::default(),
             renewal: renewal::RenewalDesk::default(),
+            backups,
         })
     }
 
@@ -279,6 +292,21 @@ pub enum FlowError {
     /// Nothing irrevocable is done by a clock that jumped.
     #[error("the clock of this host is not to be trusted now")]
     ClockSuspect,
+    /// A backup could not be made.
+    #[error("the backup was not made")]
+    Backup(#[from] keymanager::BackupError),
+    /// One is being made.
+    #[error("a backup is being made already")]
+    BackupRunning,
+    /// No backup with that id was made here.
+    #[error("there is no such backup")]
+    NoSuchBackup,
+    /// The folder of automatic backups cannot be used.
+    #[error("the folder of automatic backups cannot be used")]
+    BackupFolder {
+        /// Why.
+        source: VaultError,
+    },
     /// The keys could not do it.
     #[error("the keys refused")]
     Keys(#[from] keymanager::KeyError),

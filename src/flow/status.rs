@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{Engine, FlowError, KeysStatus, RenewalStatus, StoreSlot};
+use crate::flow::{BackupStatus, Engine, FlowError, KeysStatus, RenewalStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -40,6 +40,8 @@ pub struct Status {
     pub keys: KeysStatus,
     /// How renewals of the certificate are going.
     pub renewal: RenewalStatus,
+    /// How the backups are doing.
+    pub backup: BackupStatus,
 }
 
 /// One thing to mend.
@@ -182,7 +184,7 @@ impl Engine {
             ("first_scan", looked),
         ];
         let keys = self.keys_status(now)?;
-        let mut warnings = self.warnings(&stores, &recordings, now);
+        let mut warnings = self.warnings(&stores, &recordings, now)?;
         warnings.extend(self.kek_warnings(&keys, now)?);
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -191,6 +193,7 @@ impl Engine {
             recordings,
             certificate: self.certificate(),
             warnings,
+            backup: self.backup_status()?,
             stores,
             checks,
             started_at: self.started_at,
@@ -228,7 +231,12 @@ impl Engine {
         }
     }
 
-    fn warnings(&self, stores: &[StoreStatus], counts: &Counts, now: Timestamp) -> Vec<Warning> {
+    fn warnings(
+        &self,
+        stores: &[StoreStatus],
+        counts: &Counts,
+        now: Timestamp,
+    ) -> Result<Vec<Warning>, FlowError> {
         let mut warnings: Vec<Warning> =
             self.keys.warnings().into_iter().map(key_warning).collect();
         warnings.extend(self.authority_warnings());
@@ -277,7 +285,8 @@ impl Engine {
         }
         warnings.extend(self.seal_key_warnings());
         warnings.extend(self.certificate_warnings(now));
-        warnings
+        warnings.extend(self.backup_warnings(now)?);
+        Ok(warnings)
     }
 }
 

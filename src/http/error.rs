@@ -177,6 +177,27 @@ impl From<FlowError> for ApiError {
                 let (status, code, hint) = key_refusal(error).expect("it was asked just now");
                 return Self::new(status, code, error.to_string(), hint);
             }
+            FlowError::Backup(source) => {
+                use keymanager::BackupError as B;
+                let (status, code) = match source {
+                    B::PassphraseLength { .. } | B::KeyText { .. } | B::Ways { .. } => {
+                        (StatusCode::UNPROCESSABLE_ENTITY, "backup-way")
+                    }
+                    _ => (StatusCode::SERVICE_UNAVAILABLE, "backup-failed"),
+                };
+                (status, code, source.hint())
+            }
+            FlowError::BackupRunning => {
+                (StatusCode::CONFLICT, "backup-running", "wait until it is done, then try again")
+            }
+            FlowError::NoSuchBackup => {
+                (StatusCode::NOT_FOUND, "no-such-backup", "`recseal backup status` lists them")
+            }
+            FlowError::BackupFolder { .. } => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "backup-failed",
+                "check that the folder exists, has room and is writable",
+            ),
             FlowError::Keys(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "keys-refused",

@@ -251,9 +251,16 @@ fn read_piece(reader: &dyn PlaybackReader, span: Range<u64>) -> io::Result<Bytes
 }
 
 /// The body: what the task sends, and an error if it ends before the promised length.
-struct Pieces {
+pub(super) struct Pieces {
     rx: mpsc::Receiver<io::Result<Bytes>>,
     left: u64,
+}
+
+impl Pieces {
+    /// What comes out of `rx`, `left` bytes of it.
+    pub(super) fn new(rx: mpsc::Receiver<io::Result<Bytes>>, left: u64) -> Self {
+        Self { rx, left }
+    }
 }
 
 impl Stream for Pieces {
@@ -297,7 +304,8 @@ impl Playbacks {
 const PIECE_BYTES: u64 = 256 << 10;
 /// Pieces that wait for the network.
 const PIECES_AHEAD: usize = 2;
-const STALLED: Duration = Duration::from_secs(120);
+/// Whoever takes nothing for so long is gone.
+pub(super) const STALLED: Duration = Duration::from_secs(120);
 const PLAYBACK_LASTS: Duration = Duration::from_secs(4 * 3600);
 const PLAYBACKS_MAX: usize = 10_000;
 

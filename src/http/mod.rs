@@ -18,6 +18,7 @@
 
 mod auth;
 mod authority;
+pub mod backup;
 pub mod certificates;
 pub mod connections;
 mod error;
@@ -323,6 +324,12 @@ pub const ROUTES: &[Route] = {
             Slow,
             || delete(certificates::cancel),
         ),
+        route("GET", "/api/v1/backup", Some(P::KeyView), Quick, || get(backup::status)),
+        route("POST", "/api/v1/backup", Some(P::BackupManage), Slow, || post(backup::create)),
+        route("GET", "/api/v1/backup/tombstones", Some(P::BackupManage), Slow, || {
+            get(backup::tombstones)
+        }),
+        route("POST", "/api/v1/backup/{id}", Some(P::BackupManage), Quick, || post(backup::note)),
     ]
 };
 
@@ -450,6 +457,10 @@ mod tests {
             ("POST /api/v1/certificates/requests", ". . x . . ."),
             ("POST /api/v1/certificates/requests/{id}", ". . x . . ."),
             ("DELETE /api/v1/certificates/requests/{id}", ". . x . . ."),
+            ("GET /api/v1/backup", ". . x . x ."),
+            ("POST /api/v1/backup", ". . x . . ."),
+            ("GET /api/v1/backup/tombstones", ". . x . . ."),
+            ("POST /api/v1/backup/{id}", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

@@ -2,6 +2,8 @@
 //!
 //! Names, and the paths of stores, are there only for those who may see them.
 
+mod words;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -12,35 +14,11 @@ use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
+use super::backup::BackupView;
 pub use super::moment::parse_time;
 use super::{Addresses, ApiError, renewal};
 
-/// The word people see. `Waiting` is everything from found to being sealed.
-pub fn state_word(group: StateGroup) -> &'static str {
-    match group {
-        StateGroup::Available => "Available",
-        StateGroup::PlannedForDeletion => "Planned for deletion of media files",
-        StateGroup::Deleted => "Deleted",
-        StateGroup::Quarantined => "Quarantined",
-        StateGroup::Waiting => "Waiting",
-    }
-}
-
-/// The group of a word in any case and with any separators, as `--state-is` takes it.
-pub fn parse_state(text: &str) -> Option<StateGroup> {
-    let letters: String =
-        text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    match letters.as_str() {
-        "available" => Some(StateGroup::Available),
-        "planned" | "plannedfordeletion" | "plannedfordeletionofmediafiles" => {
-            Some(StateGroup::PlannedForDeletion)
-        }
-        "deleted" => Some(StateGroup::Deleted),
-        "quarantined" => Some(StateGroup::Quarantined),
-        "waiting" => Some(StateGroup::Waiting),
-        _ => None,
-    }
-}
+pub use words::{parse_state, state_word};
 
 /// The state of a recording as people see it.
 pub(super) fn group_of(state: RecordingState, is_planned: bool) -> StateGroup {
@@ -101,6 +79,7 @@ pub(super) struct StatusView {
     stores: Vec<StoreView>,
     warnings: Vec<WarningView>,
     totals: TotalsView,
+    backup: BackupView,
     listen: Option<ListenView>,
     keys: super::keks::KeysView,
     renewal: renewal::RenewalView,
@@ -233,6 +212,7 @@ impl StatusView {
                 scans: totals.scans,
             },
             renewal: renewal::RenewalView::from(status.renewal),
+            backup: status.backup.into(),
             listen: addresses.map(|bound| ListenView {
                 https: bound.https.to_string(),
                 health: bound.health.to_string(),

@@ -19,6 +19,7 @@
 //! - Nothing is replaced: a name that exists is an error.
 //! - No path is in an error: it may hold a phone number. The caller knows whose it was.
 
+mod backups;
 mod beneath;
 mod draft;
 pub mod faulty;
@@ -29,6 +30,7 @@ mod overwrite;
 pub mod storage_kind;
 mod xattr;
 
+pub use backups::BackupFolder;
 pub use draft::Draft;
 pub use local::{Layout, LocalVault};
 pub use observe::storage_report;

@@ -19,6 +19,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_acme_account", &["daemon"]),
     ("expose_text", &["access", "flow", "http"]),
     ("expose_bundle", &["flow"]),
+    ("expose_text", &["access", "flow", "http", "cli"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];
 
