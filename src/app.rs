@@ -3,41 +3,49 @@
 //! Order matters twice. Starting: keys before catalog before stores before doors, so that nobody
 //! is let in before there is something to answer with. Stopping: tasks end their activation while
 //! the doors finish what they serve; then the trail is signed and closed.
+//!
+//! Keys that no unattended slot opens are no reason not to start: the daemon comes up locked and
+//! goes on once somebody unlocks them. A damaged store or a lock held elsewhere fails at once.
 
-use std::io;
+mod locked;
+
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use keymanager::gate::{self, Notice};
 use keymanager::{
-    Candidate, CertificateRequest, CertificateSource, GatePolicy, KeyError, KeyManager,
-    RequestPurpose, Unlock,
+    Candidate, CertificateRequest, CertificateSource, ClientPolicy, GatePolicy, KeyError,
+    KeyManager, RequestPurpose, Surroundings, Unlock,
 };
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
 use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::config;
-use crate::config::{Config, Poll, StoreConfig};
+use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
 use crate::daemon::certificates::{Certificates, Renewals};
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::flow::{ClientRule, Engine, FlowError, KeyPolicy, Layout, Parts, StoreSpec};
 use crate::http;
-use crate::http::listen::{self, ListenError, UnixDoor};
+use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
 use crate::intake::profile::{Profile, UnknownProfile};
 use crate::intake::{PollChoice, StoreSettings};
 use crate::vault;
 use crate::vault::{LocalVault, VaultError};
+
+use locked::{Doors, Ends};
 
 /// Why the program does not start. Nothing that existed was changed.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +97,10 @@ impl AppError {
                 "say --names recorder1.example.org: names that an authority can know"
             }
             Self::Folder { .. } => "check that it can be made there, and by this user",
+            Self::Keys(KeyError::Locked { .. }) => {
+                "start `recseal serve`: it comes up locked, then `recseal keys unlock` opens the keys"
+            }
+            Self::Keys(KeyError::PassphraseLength { .. }) => "take a sentence that nobody guesses",
             Self::Keys(_)
             | Self::Catalog(_)
             | Self::Vault(_)
@@ -125,6 +137,7 @@ pub enum FirstCertificate {
 }
 
 /// Makes the state folder complete without starting anything: keys, certificate, catalog, vault.
+/// A store without a recovery slot gets one for the passphrase `recovery`.
 ///
 /// # Errors
 ///
@@ -134,6 +147,7 @@ pub fn prepare(
     config: &Config,
     clock: &Clock,
     first: &FirstCertificate,
+    recovery: Option<&Zeroizing<String>>,
 ) -> Result<Prepared, AppError> {
     let now_ms = clock.now().as_millis();
     if let FirstCertificate::Brought(candidate, policy) = first {
@@ -142,7 +156,12 @@ pub fn prepare(
             return Err(KeyError::Refused { report: Box::new(report) }.into());
         }
     }
-    let (catalog, keys, created) = open_state(config, clock)?;
+    let (keys, created) = open_keys(config, clock)?;
+    let lacks_recovery = !keys.slots().iter().any(|slot| slot.is_recovery);
+    if let Some(passphrase) = recovery.filter(|_| lacks_recovery) {
+        keys.add_passphrase_slot(passphrase, now_ms)?;
+    }
+    let catalog = open_catalog(config)?;
     let mut made =
         Prepared { created, certificate_sha256: String::new(), request: None, notices: Vec::new() };
     let note = |activity, id| {
@@ -181,14 +200,27 @@ pub fn prepare(
 /// [`AppError`] if it does not come up. Once it is up it ends well.
 pub fn serve(config: Config) -> Result<(), AppError> {
     let clock = Clock::System;
-    let engine = Arc::new(build(&config, &clock)?);
-    engine.note_daemon(Activity::DaemonStarted, clock.now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(DOOR_THREADS)
         .enable_all()
         .build()
         .map_err(AppError::Runtime)?;
-    let outcome = runtime.block_on(run(Arc::clone(&engine), &config, clock.clone()));
+    let (keys, created, unlocked, doors) = match open_keys(&config, &clock) {
+        Ok((keys, created)) => (keys, created, None, None),
+        Err(AppError::Keys(why @ KeyError::Locked { .. })) => {
+            match runtime.block_on(locked::wait(&config, &clock, &why))? {
+                None => return Ok(()),
+                Some((keys, unlocked, doors)) => (keys, false, Some(unlocked), Some(doors)),
+            }
+        }
+        Err(error) => return Err(error),
+    };
+    let engine = Arc::new(build_with(&config, &clock, keys, created)?);
+    engine.note_daemon(Activity::DaemonStarted, clock.now())?;
+    if let Some(unlocked) = unlocked {
+        engine.note_unlocked(&unlocked, clock.now())?;
+    }
+    let outcome = runtime.block_on(run(Arc::clone(&engine), &config, clock.clone(), doors));
     finish(runtime, &engine, &clock);
     outcome
 }
@@ -199,7 +231,24 @@ pub fn serve(config: Config) -> Result<(), AppError> {
 ///
 /// [`AppError`]; what was made so far stays and is used by the next call.
 pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
-    let (catalog, keys, created) = open_state(config, clock)?;
+    let (keys, created) = open_keys(config, clock)?;
+    build_with(config, clock, keys, created)
+}
+
+fn build_with(
+    config: &Config,
+    clock: &Clock,
+    keys: KeyManager,
+    created: bool,
+) -> Result<Engine, AppError> {
+    // Renewals are the driver's affair: by then it is known whether the clock is to be believed.
+    // The gate looks at what is served, too: it goes on being served, but somebody should know.
+    // Which root its clients have is not known here.
+    let lenient = GatePolicy { allow_private: true, ..GatePolicy::default() };
+    for refusal in keys.check_live_certificate(&lenient, clock.now().as_millis()).refusals {
+        tracing::warn!(code = refusal.code.as_str(), "the certificate in use would be refused");
+    }
+    let catalog = open_catalog(config)?;
     if created {
         let sha256 = keys.tls().facts().sha256;
         tracing::info!(certificate_sha256 = sha256, "made keys, certificate and catalog");
@@ -217,31 +266,81 @@ pub fn build(config: &Config, clock: &Clock) -> Result<Engine, AppError> {
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
-    })?;
+    })?
+    .with_key_policy(KeyPolicy {
+        rotate_every: config.keys.rotate_every,
+        destroy_wait: config.keys.destroy_wait,
+    });
     engine.plan_certificate(config.certificate.plan(config.chosen_names()));
+    accept_clients(&engine, config);
+    if let Err(error) = engine.tend_authority(clock.now()) {
+        tracing::error!(error = %error, "the internal authority was not tended");
+    }
     Ok(engine)
 }
 
-fn open_state(config: &Config, clock: &Clock) -> Result<(Catalog, KeyManager, bool), AppError> {
+/// Sets who may show a certificate. Authorities that cannot be read are no reason not to start:
+/// nobody is let in by them, and tokens and the socket go on working.
+fn accept_clients(engine: &Engine, config: &Config) {
+    let rules = config
+        .clients
+        .iter()
+        .map(|client| ClientRule { name: client.name.clone(), role: client.role });
+    let read = |path: &PathBuf| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(CLIENT_CA_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let other_authorities = config.client_ca.as_ref().map(read).transpose();
+    let other_authorities = other_authorities.unwrap_or_else(|error| {
+        tracing::error!(%error, "listen.client_ca cannot be read: its clients are refused");
+        None
+    });
+    let ask = config.client_certificates == ClientCertificates::Optional;
+    let other_authorities = other_authorities.unwrap_or_default();
+    let policy = ClientPolicy { ask, other_authorities };
+    let rules: Vec<ClientRule> = rules.collect();
+    if let Err(error) = engine.accept_clients(policy, rules.clone()) {
+        tracing::error!(%error, "listen.client_ca is no PEM file of certificates");
+        let policy = ClientPolicy { ask, other_authorities: Vec::new() };
+        if let Err(error) = engine.accept_clients(policy, rules) {
+            tracing::error!(%error, "no client certificates are accepted");
+        }
+    }
+}
+
+/// The keys of the state folder, made if there are none, opened by a slot that needs nobody.
+fn open_keys(config: &Config, clock: &Clock) -> Result<(KeyManager, bool), AppError> {
     make_folder(&config.state, "state")?;
     make_folder(&config.vault, "the vault")?;
     let folder = config::keys_in(&config.state);
     let created = !KeyManager::exists(&folder);
-    let now_ms = clock.now().as_millis();
     let keys = if created {
-        KeyManager::create(&folder, &config.names, now_ms)?
+        KeyManager::create(&folder, &config.names, clock.now().as_millis())?
     } else {
-        KeyManager::open(&folder, &Unlock::File)?
+        KeyManager::open(&folder, &Unlock::Unattended(surroundings()))?
     };
-    // Renewals are the driver's affair: by then it is known whether the clock is to be believed.
-    // The gate looks at what is served, too: it goes on being served, but somebody should know.
-    // Which root its clients have is not known here.
-    let lenient = GatePolicy { allow_private: true, ..GatePolicy::default() };
-    for refusal in keys.check_live_certificate(&lenient, now_ms).refusals {
-        tracing::warn!(code = refusal.code.as_str(), "the certificate in use would be refused");
-    }
-    let catalog = Catalog::open(&config::catalog_in(&config.state))?;
-    Ok((catalog, keys, created))
+    Ok((keys, created))
+}
+
+fn open_catalog(config: &Config) -> Result<Catalog, AppError> {
+    Ok(Catalog::open(&config::catalog_in(&config.state))?)
+}
+
+/// What this process was started with, as far as key slots open with it.
+pub fn surroundings() -> Surroundings {
+    #[expect(clippy::disallowed_methods, reason = "the service manager names the folder so")]
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let is_absolute = |folder: &std::ffi::OsString| Path::new(folder).is_absolute();
+    Surroundings { credentials: credentials.filter(is_absolute).map(Into::into) }
+}
+
+/// Keeps keys and passphrases out of core files and away from debuggers of the same user. Call it
+/// before there are any. Where a kernel refuses, the unit's own limits still hold.
+pub fn harden() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(Resource::Core, none);
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Makes a folder of our own, 0700, if it is missing. One that exists keeps its mode.
@@ -275,14 +374,21 @@ fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
         ..StoreSettings::default()
     };
     let profile = Profile::named(&store.profile)?;
-    let overwrite = store.overwrite;
-    Ok(StoreSpec { path: store.path.clone(), profile, layout, settings, overwrite })
+    let (overwrite, seal_to) = (store.overwrite, store.seal_to.clone());
+    Ok(StoreSpec { path: store.path.clone(), profile, layout, settings, overwrite, seal_to })
 }
 
 /// Opens the doors, starts the tasks, says so, and waits for the end.
-async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), AppError> {
-    // First of all: who is told to stop before it listens for that dies of it.
-    let ends = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+async fn run(
+    engine: Arc<Engine>,
+    config: &Config,
+    clock: Clock,
+    doors: Option<Doors>,
+) -> Result<(), AppError> {
+    let Doors { unix, health, mut ends } = match doors {
+        Some(doors) => doors,
+        None => Doors::open(config).await?,
+    };
     let (stop, stopped) = watch::channel(false);
     let bell = Arc::new(Bell::default());
     let daemon_uid = rustix::process::geteuid().as_raw();
@@ -295,10 +401,9 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
         Arc::clone(&bell),
         daemon_uid,
     )
-    .with_renewals(Arc::clone(&renewals));
-    let unix = UnixDoor::bind(&config::socket_in(&config.state))?;
+    .with_renewals(Arc::clone(&renewals))
+    .within(surroundings());
     let https = listen::bind_tcp(config.https).await?;
-    let health = listen::bind_tcp(config.health).await?;
     let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
     services.announce(addresses);
 
@@ -306,7 +411,9 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
     let api = http::api(services.clone());
     doors.spawn(unix.serve(api.clone(), stopped.clone()));
     let tls = Arc::clone(&engine);
-    doors.spawn(listen::serve_tls(https, api, move || tls.keys().tls().current(), stopped.clone()));
+    let identity = move || tls.keys().tls().current();
+    let connections = services.connections();
+    doors.spawn(listen::serve_tls(https, api, identity, connections, stopped.clone()));
     doors.spawn(listen::serve_plain(health, http::health(services), stopped.clone()));
 
     let certificates = Certificates::new(
@@ -330,7 +437,7 @@ async fn run(engine: Arc<Engine>, config: &Config, clock: Clock) -> Result<(), A
     tracing::info!(https = %addresses.https, health = %addresses.health, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    until_told_to_stop(ends, &engine, &doors_pool).await?;
+    until_told_to_stop(&mut ends, &engine, &doors_pool).await;
     tracing::info!("stopping");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.send_replace(true);
@@ -349,18 +456,11 @@ fn address_of(listener: &tokio::net::TcpListener) -> Result<SocketAddr, AppError
 
 /// Returns at SIGTERM or SIGINT. Until then the watchdog is told that work goes through: the pool
 /// runs a job, and the catalog answers it.
-async fn until_told_to_stop(
-    ends: [io::Result<Signal>; 2],
-    engine: &Arc<Engine>,
-    pool: &WorkPool,
-) -> Result<(), AppError> {
-    let [terminate, interrupt] = ends.map(|end| end.map_err(AppError::Runtime));
-    let (mut terminate, mut interrupt) = (terminate?, interrupt?);
+async fn until_told_to_stop(ends: &mut Ends, engine: &Arc<Engine>, pool: &WorkPool) {
     let beat = sd_notify::watchdog_enabled().map_or(NO_WATCHDOG, |timeout| timeout / 3);
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            () = ends.come() => return,
             () = tokio::time::sleep(beat) => {
                 let engine = Arc::clone(engine);
                 if pool.run(move || engine.is_answering()).await {
@@ -386,8 +486,10 @@ fn finish(runtime: Runtime, engine: &Engine, clock: &Clock) {
 const DOOR_THREADS: usize = 2;
 /// Blocking jobs of the doors at the same time.
 const DOOR_JOBS: usize = 16;
+/// Longer ones hold something else than authorities.
+const CLIENT_CA_BYTES_MAX: u64 = 1 << 20;
 /// One place for each task.
-const TASKS: usize = 3;
+const TASKS: usize = 4;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

@@ -83,6 +83,13 @@ struct StateLabel {
     state: &'static str,
 }
 
+/// A version that goes on changes its label: the old line ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyVersionLabels {
+    version: u32,
+    state: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByLabel {
     by: &'static str,
@@ -110,6 +117,14 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// What there is to tell while the keys are locked, in OpenMetrics text form.
+    pub fn render_locked() -> &'static str {
+        "# HELP recseal_key_sealed 1 while the keys are not open.\n\
+         # TYPE recseal_key_sealed gauge\n\
+         recseal_key_sealed 1\n\
+         # EOF\n"
+    }
+
     /// Everything in OpenMetrics text form.
     pub fn render(&self, status: &Status) -> String {
         let mut registry = Registry::with_prefix("recseal");
@@ -117,6 +132,7 @@ impl Metrics {
         registry.register("build", "What is running", Info::new(version));
         registry.register("http_requests", "Requests answered", self.requests.clone());
         recordings(&mut registry, status);
+        key_versions(&mut registry, status);
         let totals = &status.totals;
         for (name, help, value) in [
             ("sealed", "Recordings sealed since start", totals.sealed),
@@ -223,6 +239,26 @@ fn renewals(registry: &mut Registry, status: &Status) {
     registry.register("certificate_served_matches_store", help, served);
 }
 
+fn key_versions(registry: &mut Registry, status: &Status) {
+    let keys = &status.keys;
+    let states = Family::<KeyVersionLabels, Gauge>::default();
+    for info in &keys.versions {
+        let labels = KeyVersionLabels { version: info.version, state: info.state.as_str() };
+        states.get_or_create(&labels).set(1);
+    }
+    registry.register("key_version_state", "The state of each key version", states);
+    let next = keys.next_rotation_at.map_or(0, |moment| moment.as_millis() / 1_000);
+    for (name, help, value) in [
+        ("key_active_age_seconds", "Age of the active version", gauged(keys.active_age.as_secs())),
+        ("key_rewrap_pending", "Data keys to be wrapped anew", gauged(keys.rewrap_pending)),
+        ("key_next_rotation_timestamp_seconds", "When it is replaced; 0: by people", next),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+}
+
 fn gauged(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -232,7 +268,7 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 
 #[cfg(test)]
 mod tests {
-    use crate::flow::{CertificateStatus, Counts, RenewalStatus, Totals};
+    use crate::flow::{CertificateStatus, Counts, KeysStatus, RenewalStatus, Totals};
 
     use super::*;
 
@@ -273,6 +309,7 @@ mod tests {
             warnings: vec![],
             checks: vec![],
             started_at: start,
+            keys: KeysStatus { rewrap_pending: 12, ..KeysStatus::default() },
             totals: Totals { found: 7, found_by_scan: 5, sealed_bytes: 11, ..Totals::default() },
             renewal: RenewalStatus {
                 renewed: 3,
@@ -299,6 +336,7 @@ mod tests {
             "recseal_certificate_served_matches_store{listener=\"https\"} 1",
             "recseal_clock_suspect 0",
             "recseal_waiting_bytes 9",
+            "recseal_key_rewrap_pending 12",
             "recseal_http_requests_total{route=\"/api/v1/recordings/{id}\",status=\"404\"} 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

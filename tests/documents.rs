@@ -158,14 +158,16 @@ fn commands(page: &str) -> Vec<Vec<String>> {
     commands
 }
 
-/// The verb, and the verb under it where the first has any.
+/// The verb, and the verbs under it where it has any.
 fn verbs(command: &[String]) -> Vec<&str> {
     let verbs = command.iter().map(String::as_str).take_while(|word| {
         !word.is_empty()
-            && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
-            && !word.starts_with('-')
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && word.starts_with(|c: char| c.is_ascii_lowercase())
     });
-    verbs.take(2).collect()
+    // `keys slots add KIND` is the deepest.
+    let depth = if command.get(1).is_some_and(|word| word == "slots") { 4 } else { 2 };
+    verbs.take(depth).collect()
 }
 
 fn links_of(page: &str) -> impl Iterator<Item = &str> {

@@ -105,6 +105,32 @@ fn an_overlay_never_claims_to_be_in_place() {
     assert!(image.markers_left() > 0, "the lower copy lives on");
 }
 
+/// Extended attributes, in the inode and in a block of their own. Without a journal: one keeps
+/// copies of metadata until it wraps, and nobody can promise otherwise.
+///
+/// Planted faults: values not blotted out; values removed without zeros made durable first.
+#[test]
+fn extended_attributes_leave_ext4() {
+    let image =
+        or_skip!(Image::new(&["mkfs.ext4", "-q", "-F", "-b", "4096", "-O", "^has_journal"], ""));
+    let vault = LocalVault::open(&image.at(""), Layout::Own, 0).unwrap();
+    for len_bytes in [40, 2_000] {
+        let path = StorePath::new(format!("{len_bytes}.media")).unwrap();
+        let file = File::create(path.expose_below(&image.at(""))).unwrap();
+        let value: Vec<u8> = MARKER.iter().copied().cycle().take(len_bytes).collect();
+        rustix::fs::fsetxattr(&file, "user.note", &value, rustix::fs::XattrFlags::CREATE).unwrap();
+        file.sync_all().unwrap();
+        or_skip!(run("sync", &["-f", text(&image.at(""))]));
+        let marker = std::str::from_utf8(&value[..MARKER.len()]).unwrap();
+        let raw = image.folder.path().join("image");
+        run("grep", &["-aqF", marker, text(&raw)]).expect("the control finds it");
+        drop(file);
+        vault.destroy(&path).unwrap();
+    }
+    drop(vault);
+    assert_eq!(image.markers_left(), 0);
+}
+
 /// What has to be found on the raw image.
 #[derive(PartialEq)]
 enum Left {

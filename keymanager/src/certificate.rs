@@ -135,7 +135,7 @@ pub(crate) fn request(names: &[String]) -> Result<Requested, KeyError> {
     Ok(Requested { request: HexBytes::new(request.der().as_ref()), key: pair.pkcs8() })
 }
 
-fn check_names(names: &[String]) -> Result<(), KeyError> {
+pub(crate) fn check_names(names: &[String]) -> Result<(), KeyError> {
     let valid = |name: &String| ServerName::try_from(name.as_str()).is_ok();
     if !(1..=NAMES_MAX).contains(&names.len()) || !names.iter().all(valid) {
         return Err(KeyError::BadNames { max: NAMES_MAX });
@@ -144,7 +144,7 @@ fn check_names(names: &[String]) -> Result<(), KeyError> {
 }
 
 /// Sixteen random bytes, positive and not zero as RFC 5280 asks.
-fn random_serial() -> SerialNumber {
+pub(crate) fn random_serial() -> SerialNumber {
     let mut serial = [0; 16];
     aws_lc_rs::rand::fill(&mut serial).expect("the random generator of this machine works");
     serial[0] = serial[0] & 0x7f | 0x40;

@@ -7,7 +7,7 @@
 //! encrypted in any case, except for the root key file.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -110,8 +110,9 @@ pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Zeroizing<Vec<u8>>
     Ok(bytes)
 }
 
-/// Overwrites a file once with random bytes, syncs it and removes it. One that is not there is
-/// destroyed already; a link is only removed, also a hard link, whose content is in use.
+/// Overwrites a file once with random bytes, syncs it, reads it back past the page cache, and
+/// removes it. One that is not there is destroyed already; a link is only removed, also a hard
+/// link, whose content is in use.
 #[expect(clippy::disallowed_methods, reason = "key files of ours, never a recording")]
 pub(crate) fn destroy(path: &Path) -> io::Result<()> {
     let metadata = match fs::symlink_metadata(path) {
@@ -121,22 +122,26 @@ pub(crate) fn destroy(path: &Path) -> io::Result<()> {
     };
     if metadata.is_file() && metadata.nlink() == 1 {
         crash::step()?;
-        let noise_len = usize::try_from(metadata.len()).map_err(io::Error::other)?;
-        let mut file = OpenOptions::new().write(true).open(path)?;
-        let mut noise = [0; 4_096];
-        let mut left = noise_len;
-        while left > 0 {
-            let now = left.min(noise.len());
-            aws_lc_rs::rand::fill(&mut noise[..now]).map_err(io::Error::other)?;
-            file.write_all(&noise[..now])?;
-            left -= now;
-        }
-        file.sync_all()?;
+        overwrite(path, metadata.len())?;
     }
     crash::step()?;
     fs::remove_file(path)?;
     crash::changed(path);
     Ok(())
+}
+
+fn overwrite(path: &Path, len_bytes: u64) -> io::Result<()> {
+    let mut noise = vec![0; usize::try_from(len_bytes).map_err(io::Error::other)?];
+    aws_lc_rs::rand::fill(&mut noise).map_err(io::Error::other)?;
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    file.write_all(&noise)?;
+    file.sync_all()?;
+    // A hint: where it is not followed, what is compared is the cache that the sync wrote.
+    let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+    let mut found = vec![0; noise.len()];
+    file.rewind()?;
+    file.read_exact(&mut found)?;
+    if found == noise { Ok(()) } else { Err(io::Error::other("the overwrite did not hold")) }
 }
 
 /// Destroys the files of a folder without sub-folders, then the folder.

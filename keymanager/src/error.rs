@@ -4,9 +4,12 @@ use std::io;
 
 use uuid::Uuid;
 
+use crate::authority::AuthorityError;
 use crate::gate::Report;
-use crate::key_state::KeyState;
-use crate::slots::SlotKind;
+use crate::key_state::{IllegalKeyTransition, KeyState};
+use crate::seal_key::SealKeyError;
+use crate::shares::ShareError;
+use crate::slots::{SlotKind, SlotProblem};
 
 /// Why a key operation failed. The store on disk is what it was before, unless a variant says
 /// otherwise.
@@ -77,6 +80,46 @@ pub enum KeyError {
         id: Uuid,
     },
 
+    /// No slot that needs no person opens: somebody must unlock the keys.
+    #[error("no unattended slot opens{}", reasons(refusals))]
+    Locked {
+        /// Why, one for each slot; empty if there is none.
+        refusals: Vec<KeyError>,
+    },
+    /// What one slot opens with is not right.
+    #[error("slot {slot} ({}) does not open", kind.as_str())]
+    Slot {
+        /// The slot.
+        slot: Uuid,
+        /// Its kind.
+        kind: SlotKind,
+        /// What is the matter.
+        source: SlotProblem,
+    },
+    /// Such a slot cannot be made.
+    #[error("a {} slot like this is not possible: {rule}", kind.as_str())]
+    BadSlot {
+        /// The kind asked for.
+        kind: SlotKind,
+        /// What it must be like.
+        rule: &'static str,
+    },
+    /// The given shares cannot be put together.
+    #[error("the shares cannot be used")]
+    Shares {
+        /// Why.
+        source: ShareError,
+    },
+    /// They belong together, but to no slot here.
+    #[error("no slot was made with this set of shares")]
+    UnknownShares,
+    /// A generation that was set aside would become unreadable for ever.
+    #[error("generation {generation} was set aside as damaged and is not dealt with")]
+    Unrepaired {
+        /// The generation.
+        generation: u64,
+    },
+
     /// The slots unlock another store than the one beside them.
     #[error("the slot table belongs to another key store")]
     ForeignSlots,
@@ -119,6 +162,41 @@ pub enum KeyError {
         /// Its state.
         state: KeyState,
     },
+    /// The active version wraps every new data key: it can only be replaced.
+    #[error("key version {version} is the active one")]
+    ActiveVersion {
+        /// The version.
+        version: u32,
+    },
+    /// The life of a version does not go that way.
+    #[error("key version {version} cannot do that")]
+    IllegalKeyTransition {
+        /// The version.
+        version: u32,
+        /// From which state it was tried.
+        source: IllegalKeyTransition,
+    },
+    /// No number is left for another version.
+    #[error("the key store has its {max} key versions already")]
+    TooManyVersions {
+        /// The limit.
+        max: usize,
+    },
+    /// A generation that was set aside as damaged may hold the key that is to be destroyed.
+    #[error("the damaged generation {generation} may still hold it")]
+    DamagedGenerationLeft {
+        /// Its number, as in `damaged-gen-N`.
+        generation: u64,
+    },
+    /// What was just written does not read back.
+    #[error("generation {generation} does not read back")]
+    NotReadBack {
+        /// Its number.
+        generation: u64,
+    },
+    /// Not the text of a certificate of key destruction.
+    #[error("the certificate of destruction cannot be read")]
+    TombstoneDamaged,
     /// The wrapped key is another recording's, or damaged; nothing can tell the two apart.
     #[error("the wrapped key is damaged or not that of recording {recording}")]
     Unwrap {
@@ -150,6 +228,12 @@ pub enum KeyError {
         source: rustls::Error,
     },
 
+    /// The internal authority refuses.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The file of further authorities for clients is no PEM with certificates.
+    #[error("the certificates of the other authorities cannot be read")]
+    OtherAuthorities,
     /// The gate keeps the certificate out.
     #[error("the certificate is refused: {report}")]
     Refused {
@@ -190,6 +274,10 @@ pub enum KeyError {
     /// The message, its context or the signature were changed.
     #[error("the signature does not fit")]
     BadSignature,
+
+    /// A seal key was refused, or what is sealed to one.
+    #[error(transparent)]
+    SealKey(#[from] SealKeyError),
 }
 
 impl KeyError {
@@ -212,6 +300,12 @@ impl KeyError {
             | Self::TooManySlots { .. }
             | Self::UnknownSlot { .. }
             | Self::LastSlot { .. }
+            | Self::Locked { .. }
+            | Self::Slot { .. }
+            | Self::BadSlot { .. }
+            | Self::Shares { .. }
+            | Self::UnknownShares
+            | Self::Unrepaired { .. }
             | Self::ForeignSlots
             | Self::NoGeneration { .. }
             | Self::LaterFormat { .. }
@@ -219,11 +313,19 @@ impl KeyError {
             | Self::MalformedWrappedKey { .. }
             | Self::UnknownVersion { .. }
             | Self::VersionUnavailable { .. }
+            | Self::ActiveVersion { .. }
+            | Self::IllegalKeyTransition { .. }
+            | Self::TooManyVersions { .. }
+            | Self::DamagedGenerationLeft { .. }
+            | Self::NotReadBack { .. }
+            | Self::TombstoneDamaged
             | Self::Unwrap { .. }
             | Self::BadNames { .. }
             | Self::Issue { .. }
             | Self::CertificateDamaged
             | Self::Tls { .. }
+            | Self::Authority(_)
+            | Self::OtherAuthorities
             | Self::Refused { .. }
             | Self::NothingNew
             | Self::UnknownCertificate { .. }
@@ -231,6 +333,7 @@ impl KeyError {
             | Self::TooManyRequests { .. }
             | Self::PublicKeysDamaged
             | Self::UnknownSigner { .. }
+            | Self::SealKey(_)
             | Self::BadSignature => false,
         }
     }
@@ -239,6 +342,16 @@ impl KeyError {
     pub(crate) fn disk(act: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Disk { act, source }
     }
+}
+
+/// `: reason; reason`, with their causes.
+fn reasons(refusals: &[KeyError]) -> String {
+    let mut text = String::new();
+    for (number, refusal) in refusals.iter().enumerate() {
+        text.push_str(if number == 0 { ": " } else { "; " });
+        text.push_str(&chain(refusal));
+    }
+    text
 }
 
 /// `error` and its sources on one line.

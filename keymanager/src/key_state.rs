@@ -1,8 +1,12 @@
 //! The life of a key-encryption key version, as one table.
 //!
 //! ```text
-//! Pending ─▶ Active ─▶ Retired ⇄ Disabled ⇄ DestroyScheduled ─▶ Destroyed
+//! Pending ─▶ Active ─▶ Retired ⇄ Disabled ⇄ DestroyScheduled ─▶ Destroying ─▶ Destroyed
 //! ```
+//!
+//! `Destroying` is the honest word for the time in which the live generation of the store has
+//! lost the key and an older one may still hold it. There is no way back from there, and nobody
+//! is told "destroyed" before the last of them is gone.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +24,9 @@ pub enum KeyState {
     Disabled,
     /// Refused, and to be destroyed on a date.
     DestroyScheduled,
-    /// Gone; only its number is left.
+    /// Out of the live store; older generations that may hold it are being destroyed.
+    Destroying,
+    /// Gone; only its number and its tombstone are left.
     Destroyed,
 }
 
@@ -40,6 +46,8 @@ pub enum KeyEvent {
     /// The date was taken back.
     DestructionCancelled,
     /// The date came and nothing needs it.
+    DestructionStarted,
+    /// No generation holds it any more.
     Destroyed,
 }
 
@@ -55,12 +63,13 @@ pub struct IllegalKeyTransition {
 
 impl KeyState {
     /// Every state, in the order of a life.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Pending,
         Self::Active,
         Self::Retired,
         Self::Disabled,
         Self::DestroyScheduled,
+        Self::Destroying,
         Self::Destroyed,
     ];
 
@@ -74,7 +83,8 @@ impl KeyState {
             (S::Disabled, E::Enabled) => S::Retired,
             (S::Disabled, E::DestructionScheduled) => S::DestroyScheduled,
             (S::DestroyScheduled, E::DestructionCancelled) => S::Disabled,
-            (S::DestroyScheduled, E::Destroyed) => S::Destroyed,
+            (S::DestroyScheduled, E::DestructionStarted) => S::Destroying,
+            (S::Destroying, E::Destroyed) => S::Destroyed,
             (from, event) => return Err(IllegalKeyTransition { from, event }),
         })
     }
@@ -87,6 +97,7 @@ impl KeyState {
             Self::Retired => "retired",
             Self::Disabled => "disabled",
             Self::DestroyScheduled => "destroy_scheduled",
+            Self::Destroying => "destroying",
             Self::Destroyed => "destroyed",
         }
     }
@@ -101,7 +112,30 @@ impl KeyState {
     pub fn can_unwrap(self) -> bool {
         match self {
             Self::Pending | Self::Active | Self::Retired => true,
-            Self::Disabled | Self::DestroyScheduled | Self::Destroyed => false,
+            Self::Disabled | Self::DestroyScheduled | Self::Destroying | Self::Destroyed => false,
+        }
+    }
+
+    /// True if data keys under such a version are wrapped anew under the active one. A disabled
+    /// version is left alone: somebody forbade its use, and moving would allow it again. One that
+    /// waits for its destruction had nothing under it when the date was set, so what is there now
+    /// came late and is saved.
+    pub fn is_left_behind(self) -> bool {
+        match self {
+            Self::Pending | Self::Retired | Self::DestroyScheduled => true,
+            Self::Active | Self::Disabled | Self::Destroying | Self::Destroyed => false,
+        }
+    }
+
+    /// True as long as the store has the key itself.
+    pub fn has_key(self) -> bool {
+        match self {
+            Self::Pending
+            | Self::Active
+            | Self::Retired
+            | Self::Disabled
+            | Self::DestroyScheduled => true,
+            Self::Destroying | Self::Destroyed => false,
         }
     }
 }
@@ -110,18 +144,19 @@ impl KeyState {
 mod tests {
     use super::*;
 
-    const EVENTS: [KeyEvent; 7] = [
+    const EVENTS: [KeyEvent; 8] = [
         KeyEvent::Activated,
         KeyEvent::Superseded,
         KeyEvent::Disabled,
         KeyEvent::Enabled,
         KeyEvent::DestructionScheduled,
         KeyEvent::DestructionCancelled,
+        KeyEvent::DestructionStarted,
         KeyEvent::Destroyed,
     ];
 
-    /// Walks all pairs. Planted faults: a way out of `Destroyed`, and destruction straight from
-    /// `Disabled`; both fail here.
+    /// Walks all pairs. Planted faults: a way out of `Destroyed`, destruction straight from
+    /// `Disabled`, and a way back from `Destroying`; all fail here.
     #[test]
     fn all_pairs_keep_the_promises() {
         let mut reached = vec![KeyState::Pending];
@@ -130,9 +165,13 @@ mod tests {
                 let Ok(to) = from.next(event) else { continue };
                 reached.push(to);
                 assert_ne!(from, KeyState::Destroyed, "destroyed is final");
-                if to == KeyState::Destroyed {
+                if to == KeyState::Destroying {
                     assert_eq!(from, KeyState::DestroyScheduled, "destroyed without a date");
                 }
+                if to == KeyState::Destroyed {
+                    assert_eq!(from, KeyState::Destroying, "destroyed while it is still there");
+                }
+                assert!(from.has_key() || !to.has_key(), "a key comes back from nowhere");
                 if to == KeyState::Active {
                     assert_eq!(from, KeyState::Pending, "an old version wraps again");
                 }

@@ -15,6 +15,11 @@
 //!
 //! - Exactly one version is active, and only that one wraps.
 //! - A destroyed version keeps its row and has no key: its number is never used again.
+//!
+//! How a version goes from one state to the next is in [`life`], moving data keys in [`rewrap`].
+
+mod life;
+mod rewrap;
 
 use std::fmt;
 
@@ -28,6 +33,9 @@ use crate::error::KeyError;
 use crate::key_state::KeyState;
 use crate::secret::{SECRET_BYTES, Secret, StoredSecret};
 
+pub(crate) use life::{PlannedDestruction, VERSIONS_MAX};
+pub use rewrap::Rewrapper;
+
 /// One KEK version, as it may be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyVersionInfo {
@@ -37,8 +45,14 @@ pub struct KeyVersionInfo {
     pub state: KeyState,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: i64,
-    /// True if someone else may know it.
+    /// True if someone else may know it: retired at once, and what it wraps is wrapped anew.
     pub compromised: bool,
+    /// When another version took over, in milliseconds since 1970.
+    pub retired_ms: Option<i64>,
+    /// When it is to be destroyed, in milliseconds since 1970.
+    pub destroy_at_ms: Option<i64>,
+    /// When it was destroyed, in milliseconds since 1970.
+    pub destroyed_ms: Option<i64>,
 }
 
 /// A data key as the catalog keeps it: readable only with the KEK, for one recording.
@@ -99,6 +113,11 @@ struct Kek {
     compromised: bool,
     /// None when destroyed.
     key: Option<StoredSecret>,
+    #[serde(default)]
+    retired_ms: Option<i64>,
+    /// Set while a date stands, and until the destruction is over.
+    #[serde(default)]
+    destruction: Option<PlannedDestruction>,
 }
 
 impl Keyring {
@@ -110,6 +129,8 @@ impl Keyring {
             created_ms: now_ms,
             compromised: false,
             key: Some(StoredSecret::generate()),
+            retired_ms: None,
+            destruction: None,
         }])
     }
 
@@ -119,7 +140,7 @@ impl Keyring {
         if self.0.iter().filter(|kek| kek.state == KeyState::Active).count() != 1 {
             return broken("exactly one key version is active");
         }
-        if self.0.iter().any(|kek| (kek.state == KeyState::Destroyed) != kek.key.is_none()) {
+        if self.0.iter().any(|kek| kek.state.has_key() != kek.key.is_some()) {
             return broken("a key version has a key until it is destroyed");
         }
         let rising = self.0.windows(2).all(|pair| pair[0].version < pair[1].version);
@@ -131,25 +152,36 @@ impl Keyring {
 
     /// Every version, oldest first.
     pub(crate) fn versions(&self) -> Vec<KeyVersionInfo> {
-        let info = |&Kek { version, state, created_ms, compromised, key: _ }: &Kek| {
-            KeyVersionInfo { version, state, created_ms, compromised }
+        let info = |kek: &Kek| KeyVersionInfo {
+            version: kek.version,
+            state: kek.state,
+            created_ms: kek.created_ms,
+            compromised: kek.compromised,
+            retired_ms: kek.retired_ms,
+            destroy_at_ms: kek.destruction.as_ref().map(|planned| planned.at_ms),
+            destroyed_ms: None,
         };
         self.0.iter().map(info).collect()
     }
 
     /// Wraps `data_key` for `recording` under the active version.
     pub(crate) fn wrap(&self, recording: Uuid, data_key: &DataKey) -> WrappedKey {
+        let (version, key) = self.active();
+        let wrapping = wrapping_key(key, recording);
+        seal_under(version, &wrapping, recording, data_key.id(), data_key.secret().expose_bytes())
+    }
+
+    /// The number of the version that wraps.
+    pub(crate) fn active_version(&self) -> u32 {
+        self.active().0
+    }
+
+    /// The version that wraps, and its key.
+    fn active(&self) -> (u32, &StoredSecret) {
         let active = self.0.iter().find(|kek| kek.state == KeyState::Active);
         let active = active.expect("one version is active, as `check` saw");
         let key = active.key.as_ref().expect("an active version has its key, as `check` saw");
-        let mut wrapped = Vec::with_capacity(WRAPPED_BYTES);
-        wrapped.extend_from_slice(&active.version.to_be_bytes());
-        wrapped.extend_from_slice(data_key.id().as_bytes());
-        let aad = associated_data(recording, &wrapped);
-        let sealed =
-            envelope::seal(&wrapping_key(key, recording), &aad, data_key.secret().expose_bytes());
-        wrapped.extend_from_slice(&sealed);
-        WrappedKey(wrapped.try_into().expect("the layout adds up to 80 bytes"))
+        (active.version, key)
     }
 
     /// Unwraps; the errors tell apart what went wrong.
@@ -166,15 +198,8 @@ impl Keyring {
             .ok_or(KeyError::UnknownVersion { version })?;
         let unavailable = KeyError::VersionUnavailable { version, state: kek.state };
         let (true, Some(key)) = (kek.state.can_unwrap(), &kek.key) else { return Err(unavailable) };
-        let (header, sealed) = wrapped.0.split_at(HEADER_BYTES);
-        let aad = associated_data(recording, header);
-        let opened = envelope::open(&wrapping_key(key, recording), &aad, sealed)
-            .ok_or(KeyError::Unwrap { recording, version })?;
-        let bytes = Zeroizing::new(
-            <[u8; SECRET_BYTES]>::try_from(opened.as_slice())
-                .expect("80 bytes less header and envelope are a key"),
-        );
-        Ok(DataKey::from_parts(wrapped.data_key_id(), Secret::from_bytes(&bytes)))
+        let secret = open_under(&wrapping_key(key, recording), recording, wrapped)?;
+        Ok(DataKey::from_parts(wrapped.data_key_id(), secret))
     }
 
     #[cfg(test)]
@@ -184,12 +209,44 @@ impl Keyring {
 }
 
 fn wrapping_key(kek: &Secret, recording: Uuid) -> Secret {
-    kek.derive(&[b"wrap/1", recording.as_bytes()])
+    kek.derive(&[WRAP_LABEL, recording.as_bytes()])
+}
+
+fn seal_under(
+    version: u32,
+    wrapping: &Secret,
+    recording: Uuid,
+    data_key: Uuid,
+    secret: &[u8; SECRET_BYTES],
+) -> WrappedKey {
+    let mut wrapped = [0; WRAPPED_BYTES];
+    wrapped[..VERSION_BYTES].copy_from_slice(&version.to_be_bytes());
+    wrapped[VERSION_BYTES..HEADER_BYTES].copy_from_slice(data_key.as_bytes());
+    let aad = associated_data(recording, &wrapped[..HEADER_BYTES]);
+    wrapped[HEADER_BYTES..].copy_from_slice(&envelope::seal(wrapping, &aad, secret));
+    WrappedKey(wrapped)
+}
+
+fn open_under(
+    wrapping: &Secret,
+    recording: Uuid,
+    wrapped: &WrappedKey,
+) -> Result<Secret, KeyError> {
+    let (header, sealed) = wrapped.0.split_at(HEADER_BYTES);
+    let aad = associated_data(recording, header);
+    let opened = envelope::open(wrapping, &aad, sealed)
+        .ok_or(KeyError::Unwrap { recording, version: wrapped.version() })?;
+    let bytes: Zeroizing<[u8; SECRET_BYTES]> = Zeroizing::new(
+        opened.as_slice().try_into().expect("80 bytes less header and envelope are a key"),
+    );
+    Ok(Secret::from_bytes(&bytes))
 }
 
 fn associated_data(recording: Uuid, header: &[u8]) -> Vec<u8> {
     [recording.as_bytes().as_slice(), header].concat()
 }
+
+const WRAP_LABEL: &[u8] = b"wrap/1";
 
 const VERSION_BYTES: usize = 4;
 const HEADER_BYTES: usize = VERSION_BYTES + 16;

@@ -1,7 +1,10 @@
 //! The key manager: the one door to the keys of a state folder.
 
+mod authority;
 mod certificates;
+mod keks;
 mod renewal;
+mod slot_changes;
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -12,36 +15,42 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 use crate::certificate::{self, RenewalReason};
+use crate::clients::ClientPolicy;
 use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
-use crate::keyring::{KeyVersionInfo, Keyring, WrappedKey};
+use crate::keyring::{Keyring, WrappedKey};
 use crate::renewal::RenewalState;
+use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
-use crate::slots::{self, Cost, SlotInfo, SlotTable, Unlock};
+use crate::slots::{self, SlotTable, Unlock};
 use crate::store::{self, Contents, Store};
 use crate::stored_tls::{CertificateSource, StoredCertificate, StoredTls};
 use crate::tls::TlsIdentity;
 
+pub use authority::IssuedClient;
 pub use certificates::{Adopted, CertificateInfo, CertificateStanding};
+
+pub use slot_changes::RootRotation;
 
 /// The keys of one state folder, unlocked. One process at a time has it; its threads share it.
 pub struct KeyManager {
     folder: PathBuf,
     /// Holds the lock for as long as this lives.
     _lock: File,
-    root: Secret,
     contents: ArcSwap<Contents>,
     tls: TlsIdentity,
+    /// Whom the listeners ask for a certificate.
+    clients: ArcSwap<ClientPolicy>,
     /// Taken by whoever changes something; readers use `contents` and `tls`.
     writer: Mutex<Writer>,
 }
 
 struct Writer {
+    root: Secret,
     slots: SlotTable,
     store: Store,
 }
@@ -66,6 +75,8 @@ pub enum KeyWarning {
         /// The one left over.
         generation: u64,
     },
+    /// A new root key is in use, but not everything is sealed under it yet.
+    RotationUnfinished,
     /// Nothing opens the keys when this machine is lost.
     NoRecoverySlot,
     /// The program cannot start while nobody is there.
@@ -73,6 +84,8 @@ pub enum KeyWarning {
     /// The folder could not be looked at.
     Unreadable,
 }
+
+pub use keks::{Destroyed, Destruction, RotationReason};
 
 /// What [`KeyManager::ensure_certificate`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +139,9 @@ impl KeyManager {
             signing: vec![SigningKey::generate(now_ms)],
             tls,
             renewal: RenewalState::default(),
+            tombstones: Vec::new(),
+            seal_keys: SealKeyTable::default(),
+            authority: None,
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;
@@ -153,42 +169,6 @@ impl KeyManager {
         store::exists(folder)
     }
 
-    /// Adds a passphrase slot, opened once before it is stored. Takes about a second and 64 MiB.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::PassphraseLength`], [`KeyError::TooManySlots`], [`KeyError::Disk`].
-    pub fn add_passphrase_slot(
-        &self,
-        passphrase: &Zeroizing<String>,
-        now_ms: i64,
-    ) -> Result<SlotInfo, KeyError> {
-        let mut writer = self.writer();
-        let (slots, info) =
-            writer.slots.with_passphrase(passphrase, Cost::DEFAULT, &self.root, now_ms)?;
-        slots.replace(&self.folder)?;
-        writer.slots = slots;
-        Ok(info)
-    }
-
-    /// Removes a slot, never the last one. A copy of the slot table made earlier still opens.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError::UnknownSlot`], [`KeyError::LastSlot`], [`KeyError::Disk`].
-    pub fn remove_slot(&self, id: Uuid) -> Result<(), KeyError> {
-        let mut writer = self.writer();
-        let slots = writer.slots.without(id)?;
-        slots.replace(&self.folder)?;
-        writer.slots = slots;
-        Ok(())
-    }
-
-    /// The slots, oldest first.
-    pub fn slots(&self) -> Vec<SlotInfo> {
-        self.writer().slots.infos()
-    }
-
     /// A fresh data key for one attempt at sealing `recording`, and its form for the catalog.
     pub fn new_data_key(&self, recording: Uuid) -> (DataKey, WrappedKey) {
         let data_key = DataKey::generate();
@@ -208,11 +188,6 @@ impl KeyManager {
     /// [`KeyError::UnknownVersion`], [`KeyError::VersionUnavailable`] or [`KeyError::Unwrap`].
     pub fn unwrap(&self, recording: Uuid, wrapped: &WrappedKey) -> Result<DataKey, KeyError> {
         self.contents.load().keyring.unwrap(recording, wrapped)
-    }
-
-    /// The key versions, oldest first.
-    pub fn versions(&self) -> Vec<KeyVersionInfo> {
-        self.contents.load().keyring.versions()
     }
 
     /// Signs `message` as a `context`, a short constant that says what kind of thing it is.
@@ -271,6 +246,9 @@ impl KeyManager {
                 Err(_) => warnings.push(KeyWarning::Unreadable),
             }
         }
+        if writer.slots.is_rotating() {
+            warnings.push(KeyWarning::RotationUnfinished);
+        }
         if !slots.iter().any(|slot| slot.is_recovery) {
             warnings.push(KeyWarning::NoRecoverySlot);
         }
@@ -283,16 +261,22 @@ impl KeyManager {
     fn unlock(folder: &Path, lock: File, unlock: &Unlock) -> Result<Self, KeyError> {
         let slots = SlotTable::load(folder)?;
         let root = slots.unlock(folder, unlock)?;
-        let (store, contents) = Store::open(folder, &root, slots.store())?;
+        let (store, contents) = match slots.previous_root(&root) {
+            None => Store::open(folder, &root, slots.store())?,
+            Some(previous) => Store::open_rotating(folder, &root, &previous, slots.store())?,
+        };
         slots.sweep(folder)?;
+        let mut writer = Writer { root, slots, store };
+        // No reason not to start: both root keys are at hand, and a warning says so.
+        let _ = writer.finish_rotation(folder, &contents);
         let tls = TlsIdentity::new(contents.tls.live.certified()?)?;
         Ok(Self {
             folder: folder.into(),
             _lock: lock,
-            root,
             contents: ArcSwap::from_pointee(contents),
             tls,
-            writer: Mutex::new(Writer { slots, store }),
+            writer: Mutex::new(writer),
+            clients: ArcSwap::default(),
         })
     }
 
@@ -365,6 +349,8 @@ fn surplus_warning(generation: u64) -> KeyWarning {
 }
 
 const LOCK_FILE: &str = ".lock";
+
+mod seal_keys;
 
 #[cfg(test)]
 mod tests;

@@ -21,6 +21,10 @@
 //! A change that fails says so and is not taken over by the running program; after a failed sync
 //! of step 3 the next start may see it all the same.
 //!
+//! A key that is to be destroyed must leave the older generations too: see `commit_alone`, which
+//! stores the new content twice before it destroys them, so that there are two good copies at
+//! every instant.
+//!
 //! When `live` leads to a damaged generation, the newest one that opens is taken. The damaged
 //! one is renamed to `damaged-gen-N` and never destroyed: it may hold the only copy of a key.
 
@@ -32,14 +36,17 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::authority::Authority;
 use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
 use crate::keyring::Keyring;
 use crate::renewal::RenewalState;
+use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
 use crate::stored_tls::StoredTls;
+use crate::tombstone::Tombstone;
 
 /// What the store holds. A change is a clone with the change, stored, then published.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -51,12 +58,22 @@ pub(crate) struct Contents {
     pub(crate) tls: StoredTls,
     #[serde(default)]
     pub(crate) renewal: RenewalState,
+    /// Of destroyed key versions, for ever; also of versions that this store never had.
+    #[serde(default)]
+    pub(crate) tombstones: Vec<Tombstone>,
+    /// Public halves only.
+    pub(crate) seal_keys: SealKeyTable,
+    pub(crate) authority: Option<Authority>,
 }
 
 impl Contents {
     fn check(&self) -> Result<(), KeyError> {
         if self.signing.is_empty() {
             return Err(KeyError::Inconsistent { rule: "there is a signing key" });
+        }
+        self.seal_keys.check()?;
+        if let Some(authority) = &self.authority {
+            authority.check()?;
         }
         self.keyring.check()
     }
@@ -68,6 +85,8 @@ pub(crate) struct Store {
     folder: PathBuf,
     id: Uuid,
     key: Secret,
+    /// While the root key is being replaced: what older generations are sealed under.
+    retiring: Option<Secret>,
     live: u64,
 }
 
@@ -79,7 +98,7 @@ impl Store {
         id: Uuid,
         contents: &Contents,
     ) -> Result<Self, KeyError> {
-        let mut store = Self { folder: folder.into(), id, key: store_key(root, id), live: 0 };
+        let mut store = Self::new(folder, root, id);
         store.commit(contents)?;
         Ok(store)
     }
@@ -97,9 +116,28 @@ impl Store {
         root: &Secret,
         id: Uuid,
     ) -> Result<(Self, Contents), KeyError> {
-        let mut store = Self { folder: folder.into(), id, key: store_key(root, id), live: 0 };
+        Self::new(folder, root, id).choose()
+    }
+
+    /// The same while the root key is being replaced: generations under `previous` open too.
+    pub(crate) fn open_rotating(
+        folder: &Path,
+        root: &Secret,
+        previous: &Secret,
+        id: Uuid,
+    ) -> Result<(Self, Contents), KeyError> {
+        let retiring = Some(store_key(previous, id));
+        Self { retiring, ..Self::new(folder, root, id) }.choose()
+    }
+
+    fn new(folder: &Path, root: &Secret, id: Uuid) -> Self {
+        Self { folder: folder.into(), id, key: store_key(root, id), retiring: None, live: 0 }
+    }
+
+    fn choose(self) -> Result<(Self, Contents), KeyError> {
+        let mut store = self;
         let (mut damaged, mut foreign) = (Vec::new(), false);
-        for generation in store.candidates().map_err(KeyError::disk("listing generations"))? {
+        for generation in store.candidates().map_err(KeyError::disk(LISTING))? {
             match store.read(generation)? {
                 Read::Whole(contents) => {
                     contents.check()?;
@@ -133,6 +171,90 @@ impl Store {
         Ok(())
     }
 
+    /// Stores `contents` twice, reads both back, and destroys every older generation: afterwards
+    /// no file of this folder holds what `contents` lacks, and a damaged one still has a twin.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::DamagedGenerationLeft`] if one was set aside, before anything is done; then
+    /// those of [`Self::commit`], [`KeyError::NotReadBack`], and [`KeyError::Disk`] if an older
+    /// one could not be destroyed: then it may still be there. `contents` may be live in each
+    /// case; repeat the call.
+    pub(crate) fn commit_alone(&mut self, contents: &Contents) -> Result<(), KeyError> {
+        let damaged = |store: &Self| store.damaged().map_err(KeyError::disk(LISTING));
+        if let Some(&generation) = damaged(self)?.first() {
+            return Err(KeyError::DamagedGenerationLeft { generation });
+        }
+        self.commit(contents)?;
+        let first = self.live;
+        self.commit(contents)?;
+        for generation in [first, self.live] {
+            if !matches!(self.read(generation)?, Read::Whole(_)) {
+                return Err(KeyError::NotReadBack { generation });
+            }
+        }
+        self.destroy_before(first).map_err(KeyError::disk("destroying older generations"))
+    }
+
+    /// Destroys the generations before `first`, and looks again whether they are gone.
+    fn destroy_before(&self, first: u64) -> io::Result<()> {
+        let older = || -> io::Result<Vec<u64>> {
+            let mut older = numbered(&self.folder, GENERATION)?;
+            older.retain(|generation| *generation < first);
+            Ok(older)
+        };
+        for generation in older()? {
+            disk::destroy_folder(&self.path(GENERATION, generation))?;
+        }
+        disk::sync_folder(&self.folder)?;
+        if older()?.is_empty() { Ok(()) } else { Err(io::ErrorKind::DirectoryNotEmpty.into()) }
+    }
+
+    /// The live generation.
+    pub(crate) fn generation(&self) -> u64 {
+        self.live
+    }
+
+    /// From here on changes are sealed under `root`; what there is still opens.
+    pub(crate) fn rekey(&mut self, root: &Secret) {
+        let new = store_key(root, self.id);
+        self.retiring = Some(std::mem::replace(&mut self.key, new));
+    }
+
+    /// Leaves one generation: `contents`, under the new key alone, read back before the older
+    /// ones are destroyed.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Disk`], [`KeyError::NoGeneration`] if it does not read back. Everything still
+    /// opens, and a repetition goes on where this ended.
+    pub(crate) fn reseal(&mut self, contents: &Contents) -> Result<(), KeyError> {
+        let retiring = self.retiring.take();
+        let outcome = self.reseal_under_new(contents);
+        if outcome.is_err() {
+            self.retiring = retiring;
+        }
+        outcome
+    }
+
+    fn reseal_under_new(&mut self, contents: &Contents) -> Result<(), KeyError> {
+        if !matches!(self.read(self.live)?, Read::Whole(_)) {
+            self.commit(contents)?;
+        }
+        if !matches!(self.read(self.live)?, Read::Whole(_)) {
+            return Err(KeyError::NoGeneration { tried: 1 });
+        }
+        let destroyed = || {
+            for generation in numbered(&self.folder, GENERATION)? {
+                if generation != self.live {
+                    disk::destroy_folder(&self.path(GENERATION, generation))?;
+                }
+            }
+            disk::sync_folder(&self.folder)
+        };
+        destroyed().map_err(KeyError::disk("destroying generations under the old root key"))
+    }
+
     /// Generations set aside because they were damaged.
     pub(crate) fn damaged(&self) -> io::Result<Vec<u64>> {
         numbered(&self.folder, DAMAGED)
@@ -157,6 +279,16 @@ impl Store {
         Ok(candidates)
     }
 
+    /// The content of every generation that opens, for tests.
+    #[cfg(test)]
+    pub(crate) fn every_generation(&self) -> Vec<Contents> {
+        let whole = |generation| match self.read(generation).unwrap() {
+            Read::Whole(contents) => Some(*contents),
+            Read::Damaged | Read::Foreign => None,
+        };
+        numbered(&self.folder, GENERATION).unwrap().into_iter().filter_map(whole).collect()
+    }
+
     fn read(&self, generation: u64) -> Result<Read, KeyError> {
         let path = self.path(GENERATION, generation).join(STORE_FILE);
         let bytes = match disk::read(&path, STORE_BYTES_MAX) {
@@ -168,7 +300,9 @@ impl Store {
             return Ok(Read::Damaged);
         };
         let expected = self.header(generation);
-        let Some(plaintext) = envelope::open(&self.key, &expected, sealed) else {
+        let keys = [Some(&self.key), self.retiring.as_ref()];
+        let opened = |key| envelope::open(key, &expected, sealed);
+        let Some(plaintext) = keys.into_iter().flatten().find_map(opened) else {
             let is_foreign = header[..STORE_ID_AT] == expected[..STORE_ID_AT]
                 && header[STORE_ID_AT..] != expected[STORE_ID_AT..];
             return Ok(if is_foreign { Read::Foreign } else { Read::Damaged });
@@ -341,6 +475,7 @@ const STORE_FILE: &str = "store.bin";
 const GENERATION: &str = "gen-";
 const DAMAGED: &str = "damaged-gen-";
 const LIVE: &str = "live";
+const LISTING: &str = "listing generations";
 const SETTLING: &str = "settling the generations";
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::ResolvesServerCert;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::acme::{Challenge, ChallengeResolver, PROTOCOL};
@@ -139,6 +139,12 @@ impl Published {
             Arc::new(ChallengeResolver::new(usual, &serving.challenges))
         };
         let mut config = builder.with_cert_resolver(resolver);
+        if serving.clients.is_some() {
+            // A resumed session skips the look at the client's certificate: one that is over, or
+            // revoked, would be let in again.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        }
         config.alpn_protocols = protocols;
         Ok(Self { config: Arc::new(config), serving })
     }

@@ -1,7 +1,10 @@
 //! The command line as people type it. `--help`, completions and man pages come from here.
 
+pub mod authority;
 pub mod certs;
+pub mod keks;
 pub mod keys;
+pub mod slots;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,6 +64,8 @@ pub enum Command {
         recseal serve --state /var/lib/recseal --store /var/spool/asterisk/monitor:asterisk")]
     Serve(Serve),
     /// Make a state folder without starting the daemon
+    #[command(after_help = "Example:\n  \
+        recseal init --state /var/lib/recseal --names recorder1.example.org,localhost --passphrase")]
     ///
     /// On a terminal, and without any of its options, it asks for names and certificate.
     #[command(after_help = "Examples:\n  \
@@ -83,6 +88,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         recseal open 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.wav\n  \
         recseal open copy.sealed --key call.key -o call.wav\n  \
+        recseal open copy.sealed --key call.key --seal-key archive.private -o call.wav\n  \
         recseal open ID -o - | ffplay -")]
     Open(Open),
     /// Prove that sealed media can be opened, every byte of it
@@ -90,8 +96,11 @@ pub enum Command {
         recseal verify 0192f0c8-7a3b-7c4d-8e5f-123456789abc\n  \
         recseal verify copy.sealed --key call.key")]
     Verify(Verify),
-    /// Take out keys: of one recording for offline opening, or the public signing keys
+    /// Lead the lives of keys: rotate, destroy, unlock, take out that of one recording
     #[command(after_help = "Examples:\n  \
+        recseal keys list\n  \
+        recseal keys rotate --wait\n  \
+        recseal keys slots add passphrase\n  \
         recseal keys export 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.key\n  \
         recseal keys public -o signing.pub")]
     Keys {
@@ -161,6 +170,9 @@ pub struct ConfigFile {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A tree to watch, and its recorder's profile; may be given again
+    ///
+    /// Profiles: generic (the default), asterisk, freepbx, freeswitch, rtpengine, oreka, jibri,
+    /// bigbluebutton (watch the folder `recording`, not `recording/raw`), livekit, obs.
     #[arg(long = "store", value_name = "PATH[:PROFILE]")]
     pub stores: Vec<String>,
 }
@@ -186,6 +198,12 @@ pub struct Init {
     /// Host names and addresses for the certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
+    /// Ask for a passphrase that opens the keys if this machine is lost
+    #[arg(long, conflicts_with = "passphrase_file")]
+    pub passphrase: bool,
+    /// Read that passphrase from a file; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
     /// Use this certificate instead of a self-signed one: PEM with its chain, or PKCS#12
     #[arg(long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
@@ -238,7 +256,20 @@ pub struct Open {
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
     #[command(flatten)]
+    pub seal_key: PrivateSealKey,
+    #[command(flatten)]
     pub out: Out,
+}
+
+/// What opens a recording that its server sealed to a public key.
+#[derive(Args, Debug, Default)]
+pub struct PrivateSealKey {
+    /// The private seal key, for a sealed file whose recorder cannot open it itself
+    #[arg(long, value_name = "PRIVATE")]
+    pub seal_key: Option<PathBuf>,
+    /// Its passphrase is the first line of this file, - is standard input [default: asked for]
+    #[arg(long, value_name = "FILE", visible_alias = "password-file", requires = "seal_key")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -261,6 +292,8 @@ pub struct Verify {
     /// The exported key of a sealed file: nothing else is needed then
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub seal_key: PrivateSealKey,
 }
 
 #[derive(Debug, Subcommand)]

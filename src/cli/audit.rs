@@ -8,6 +8,7 @@ use hyper::Method;
 use keymanager::{KeyManager, PublicKey, Unlock};
 use serde_json::{Value, json};
 
+use crate::app;
 use crate::catalog::{Catalog, CatalogError};
 use crate::compliance::audit::CheckpointSignature;
 use crate::config;
@@ -99,7 +100,7 @@ fn verify(global: &Global, public_key: Option<&Path>) -> Result<(), Failure> {
     say(global, &answer, &words)
 }
 
-fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, Failure> {
+pub(super) fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, Failure> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| Failure::file("public key file", &error))?;
     file.take(PEM_BYTES_MAX)
@@ -122,7 +123,8 @@ fn keys_of_host(global: &Global, state: &Path) -> Result<Vec<PublicKey>, Failure
         Err(failure) if failure.exit != exit::UNREACHABLE => return Err(failure),
         Err(_) => {}
     }
-    let keys = KeyManager::open(&config::keys_in(state), &Unlock::File).map_err(|error| {
+    let unlock = Unlock::Unattended(app::surroundings());
+    let keys = KeyManager::open(&config::keys_in(state), &unlock).map_err(|error| {
         let hint = "name the state folder with --state, or bring the keys with --public-key FILE";
         Failure::of(exit::FAILED, &error, hint)
     })?;

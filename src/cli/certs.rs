@@ -15,13 +15,17 @@ use super::args::{Global, Out};
 use super::certificate_file::{self, Brought};
 use super::failure::{Failure, exit};
 use super::online::{save_quietly, say, word};
-use super::{output, remote};
+use super::{authority, output, remote};
 
 /// `recseal certs`
 pub(super) fn run(global: &Global, verb: &Certs) -> Result<(), Failure> {
     match verb {
         Certs::Show { pem } => show(global, *pem),
         Certs::Renew { now, wait } => super::renewal::renew(global, *now, *wait),
+        Certs::Ca { what } => authority::run(global, what),
+        Certs::Issue(issue) => authority::issue(global, issue),
+        Certs::Issued => authority::issued(global),
+        Certs::Revoke { serial, reason } => authority::revoke(global, serial, reason.as_deref()),
         Certs::List => list(global),
         Certs::Check { file, names } => check(global, file, names),
         Certs::Import(file) => import(global, file),

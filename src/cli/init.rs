@@ -18,6 +18,7 @@ use super::certificate_file::Brought;
 use super::certs::told;
 use super::failure::{Failure, exit};
 use super::online::{save_quietly, say};
+use super::secrets;
 use super::setup::{load, overrides};
 
 /// `recseal init`
@@ -54,7 +55,12 @@ pub(super) fn run(global: &Global, mut verb: Init) -> Result<(), Failure> {
         // Found out afterwards, it would leave a request that nobody has.
         return Err(Failure::file("request file", &io::ErrorKind::AlreadyExists.into()));
     }
-    match app::prepare(&config, &Clock::System, &first) {
+    let recovery = match (&verb.passphrase_file, verb.passphrase) {
+        (Some(file), _) => Some(secrets::read_passphrase(file)?),
+        (None, true) => Some(secrets::ask_new_passphrase()?),
+        (None, false) => None,
+    };
+    match app::prepare(&config, &Clock::System, &first, recovery.as_ref()) {
         Ok(made) => done(global, &config, &verb, &made),
         Err(AppError::Keys(KeyError::Refused { report })) => told(global, &report),
         Err(error) => Err(Failure::of(exit::FAILED, &error, error.hint())),
@@ -100,6 +106,8 @@ fn is_bare(verb: &Init) -> bool {
     verb.names.is_empty()
         && verb.cert.is_none()
         && verb.csr.is_none()
+        && !verb.passphrase
+        && verb.passphrase_file.is_none()
         && verb.file.config.is_none()
         && verb.file.stores.is_empty()
 }

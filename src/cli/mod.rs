@@ -5,18 +5,23 @@
 
 pub mod args;
 mod audit;
+mod authority;
 mod certificate_file;
 mod certs;
 mod doctor;
 pub mod failure;
 mod init;
+mod keks;
 mod keys;
 mod offline;
 mod online;
 mod output;
 mod remote;
 mod renewal;
+mod seal_keys;
+mod secrets;
 mod setup;
+mod slots;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +33,7 @@ use failure::Failure;
 
 /// The whole program.
 pub fn main() -> ExitCode {
+    crate::app::harden();
     let parsed = match Cli::try_parse() {
         // Help and versions are answers, not failures; clap knows where they go.
         Err(asked) if !asked.use_stderr() || is_help(&asked) => asked.exit(),
@@ -130,10 +136,58 @@ mod tests {
             "verify f.sealed --key k",
             "keys export ID -o k",
             "keys public -o k",
+            "keys slots list",
+            "keys slots add file",
+            "keys slots add passphrase --passphrase-file p",
+            "keys slots add shares --threshold 3 --of 5 -o d",
+            "keys slots add credential recseal-root",
+            "keys slots add pkcs11 --module /m.so --token t --key k --pin-file p --make-key",
+            "keys slots remove ID --yes",
+            "keys slots test ID --share-file a --share-file b",
+            "keys rotate-root --passphrase-file p --drop-slots --yes",
+            "keys unlock",
+            "keys unlock --passphrase-file -",
+            "keys unlock --share-file a --share-file b",
+            "keys unlock --retry",
+            "open f.sealed --key k --seal-key p --passphrase-file w -o o",
+            "verify f.sealed --key k --seal-key p",
+            "keys seal-keys generate -o p --algorithm x-wing --passphrase-file w",
+            "keys seal-keys generate -o p --unprotected",
+            "keys seal-keys add archive p.pub --announced-by s",
+            "keys seal-keys list",
+            "keys seal-keys public archive -o p.pub",
+            "keys seal-keys rotate archive q.pub",
+            "keys seal-keys disable archive --yes",
+            "keys seal-keys enable archive",
+            "keys list",
+            "keys show 2",
+            "keys usage",
+            "keys rotate --compromised --wait",
+            "keys rewrap --wait",
+            "keys disable 2",
+            "keys enable 2",
+            "keys destroy 2",
+            "keys destroy 2 --at 2027-01-31 --reason r",
+            "keys destroy 2 --now --yes",
+            "keys restore 2",
+            "keys certificate 2 -o f",
+            "keys certificate --verify f --public-key k",
             "certs show",
             "certs show --pem",
             "certs renew",
             "certs renew --now --wait",
+            "certs ca create",
+            "certs ca show",
+            "certs ca bundle -o f",
+            "certs ca crl",
+            "certs ca prepare",
+            "certs ca activate",
+            "certs ca taint 1 --yes",
+            "certs ca revoke 1",
+            "certs issue prometheus -o f",
+            "certs issue a --csr f --days 90 -o f --force",
+            "certs issued",
+            "certs revoke 5c --reason superseded",
             "certs list",
             "certs check c.pem --key k --password-file - --root r.pem --names a,b",
             "certs import c.p12 --password-file p --allow-names reason",
@@ -159,6 +213,8 @@ mod tests {
             "serve",
             "serve --config f --store /a:obs --store /b --listen 127.0.0.1:0",
             "init --names a,b",
+            "init --passphrase-file p",
+            "init --passphrase",
             "init --cert c.pem --key k --password-file - --root r.pem --allow-names reason",
             "init --names a.example --csr a.csr",
         ] {
@@ -179,8 +235,18 @@ mod tests {
             "",
             "nonsense",
             "open ID",
+            "keys slots add exec",
+            "keys slots add pkcs11 --module /m.so --token t --key k",
+            "keys unlock --retry --passphrase-file p",
             "recordings --state-is sealed",
             "recordings show x",
+            "keys seal-keys generate -o p --algorithm rot13",
+            "open f.sealed -o o --passphrase-file w",
+            "keys destroy",
+            "keys destroy 2 --now --at 2027-01-31",
+            "keys certificate",
+            "keys certificate 2",
+            "keys certificate --verify f",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::UnknownRole;
 use crate::intake::profile::{PROFILES, Profile};
 
 use super::certificate::RawCertificate;
-use super::{Config, ConfigError, Layout, LogLevel, Overrides, Poll, StoreConfig};
+use super::{
+    ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, Layout, LogLevel, Overrides,
+    Poll, StoreConfig,
+};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -23,6 +27,9 @@ pub(super) struct RawConfig {
     vault: RawVault,
     ingest: RawIngest,
     certificate: RawCertificate,
+    keys: RawKeys,
+    client: Vec<RawClient>,
+    seal: RawSeal,
     store: Vec<RawStore>,
 }
 
@@ -32,6 +39,15 @@ struct RawListen {
     https: SocketAddr,
     health: SocketAddr,
     names: Vec<String>,
+    client_certificates: ClientCertificates,
+    client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RawClient {
+    name: String,
+    role: String,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -47,6 +63,21 @@ struct RawIngest {
     workers: usize,
     batch: usize,
     reconcile_every: Span,
+}
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSeal {
+    to: Option<String>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawKeys {
+    retry_every: Span,
+    /// Zero: never by itself.
+    rotate_every: Span,
+    destroy_wait: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -71,6 +102,8 @@ struct RawStore {
     pair_within: Span,
     #[serde(default = "yes")]
     overwrite: bool,
+    #[serde(default)]
+    seal_to: Option<String>,
 }
 
 impl Default for RawListen {
@@ -79,6 +112,8 @@ impl Default for RawListen {
             https: SocketAddr::from(([127, 0, 0, 1], 9443)),
             health: SocketAddr::from(([127, 0, 0, 1], 9464)),
             names: DEFAULT_NAMES.map(str::to_owned).to_vec(),
+            client_certificates: ClientCertificates::default(),
+            client_ca: None,
         }
     }
 }
@@ -92,6 +127,27 @@ impl Default for RawVault {
 impl Default for RawIngest {
     fn default() -> Self {
         Self { workers: 4, batch: 64, reconcile_every: Span(Duration::from_secs(600)) }
+    }
+}
+
+impl Default for RawKeys {
+    fn default() -> Self {
+        let days = |count: u64| Span(Duration::from_secs(count * DAY_SECS));
+        let retry_every = Span(Duration::from_secs(60));
+        Self { retry_every, rotate_every: days(90), destroy_wait: days(30) }
+    }
+}
+
+impl RawKeys {
+    fn validate(&self) -> Result<KeysConfig, ConfigError> {
+        let (every, wait) = (self.rotate_every.0, self.destroy_wait.0);
+        if !every.is_zero() {
+            span_within("keys.rotate_every", every, 3_600, 3_650 * DAY_SECS)?;
+        }
+        span_within("keys.destroy_wait", wait, 7 * DAY_SECS, 3_650 * DAY_SECS)?;
+        let rotate_every = (!every.is_zero()).then_some(every);
+        let retry_every = self.retry_every.0;
+        Ok(KeysConfig { retry_every, rotate_every, destroy_wait: wait })
     }
 }
 
@@ -134,6 +190,11 @@ impl<'de> Deserialize<'de> for Span {
 
 impl Serialize for Span {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let secs = self.0.as_secs();
+        if secs > DAY_SECS && secs.is_multiple_of(DAY_SECS) {
+            // Not in months and years, of which nobody knows how many days they have.
+            return to.collect_str(&format_args!("{}d", secs / DAY_SECS));
+        }
         to.collect_str(&humantime::format_duration(self.0))
     }
 }
@@ -174,7 +235,8 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, certificate, store } = self;
+        let Self { state, log, listen, vault, ingest, certificate, seal, keys, client, store } =
+            self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -183,6 +245,10 @@ impl RawConfig {
         let state = over.state.or(state).ok_or(ConfigError::NoState)?;
         let names = if over.names.is_empty() { listen.names } else { over.names };
         check_names(&names)?;
+        if let Some(path) = &listen.client_ca {
+            must_be_absolute("listen.client_ca", path)?;
+        }
+        let clients = validate_clients(client)?;
         let mut stores = Vec::new();
         for (index, raw) in store.into_iter().enumerate() {
             stores.push(raw.validate(&format!("store[{index}]"))?);
@@ -191,6 +257,10 @@ impl RawConfig {
             lay_over(&mut stores, path, profile);
         }
         check_apart(&stores)?;
+        check_seal_key("seal.to", seal.to.as_deref())?;
+        for store in &mut stores {
+            store.seal_to = store.seal_to.take().or_else(|| seal.to.clone());
+        }
         if let Some(path) = &vault.path {
             must_be_absolute("vault.path", path)?;
         }
@@ -198,6 +268,7 @@ impl RawConfig {
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
         span_within("ingest.reconcile_every", reconcile_every, 1, 24 * 3600)?;
+        span_within("keys.retry_every", keys.retry_every.0, 1, 24 * 3600)?;
         Ok(Config {
             vault: vault.path.unwrap_or_else(|| state.join("vault")),
             state,
@@ -206,11 +277,16 @@ impl RawConfig {
             health: over.health.unwrap_or(listen.health),
             certificate: certificate.validate(&names)?,
             names,
+            client_certificates: listen.client_certificates,
+            client_ca: listen.client_ca,
+            clients,
             stores,
             reserve_bytes: vault.reserve.0,
             workers: ingest.workers,
             batch: ingest.batch,
+            seal_to: seal.to,
             reconcile_every,
+            keys: keys.validate()?,
         })
     }
 }
@@ -235,6 +311,7 @@ impl RawStore {
         ] {
             span_within(&format!("{key}.{name}"), span.0, least_secs, 30 * 24 * 3600)?;
         }
+        check_seal_key(&format!("{key}.seal_to"), self.seal_to.as_deref())?;
         Ok(StoreConfig {
             path: self.path,
             profile: self.profile,
@@ -246,8 +323,30 @@ impl RawStore {
             unfinished_wait: self.unfinished_wait.0,
             pair_within: self.pair_within.0,
             overwrite: self.overwrite,
+            seal_to: self.seal_to,
         })
     }
+}
+
+fn validate_clients(raw: Vec<RawClient>) -> Result<Vec<ClientConfig>, ConfigError> {
+    within("client", raw.len(), 0, CLIENTS_MAX)?;
+    let mut clients: Vec<ClientConfig> = Vec::new();
+    for (index, RawClient { name, role }) in raw.into_iter().enumerate() {
+        let key = |member: &str| format!("client[{index}].{member}");
+        if !(1..=255).contains(&name.len()) || name.contains(char::is_control) {
+            let hint = "write the name that the certificate is for, as \"prometheus\"";
+            return Err(bad(&key("name"), "is no name of 1 to 255 bytes", hint));
+        }
+        if clients.iter().any(|other| other.name == name) {
+            let hint = "one name stands for one role; remove one of the two";
+            return Err(bad(&key("name"), &format!("{name:?} stands here twice"), hint));
+        }
+        let role = role.parse().map_err(|unknown: UnknownRole| {
+            bad(&key("role"), &unknown.to_string(), "take one of these; \"ops\" is enough too")
+        })?;
+        clients.push(ClientConfig { name, role });
+    }
+    Ok(clients)
 }
 
 /// A store named on the command line: a new one with defaults, or a profile for one of the file.
@@ -269,6 +368,7 @@ fn lay_over(stores: &mut Vec<StoreConfig>, path: PathBuf, profile: Option<&'stat
         unfinished_wait: unfinished_wait().0,
         pair_within: pair_within().0,
         overwrite: yes(),
+        seal_to: None,
     });
 }
 
@@ -287,6 +387,21 @@ fn check_apart(stores: &[StoreConfig]) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+/// Whether there is such a seal key only the daemon knows: it is added while that runs.
+fn check_seal_key(key: &str, name: Option<&str>) -> Result<(), ConfigError> {
+    let is_sound = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-_".contains(&c);
+    match name {
+        Some(name) if name.is_empty() || name.len() > 64 || !name.bytes().all(is_sound) => {
+            Err(bad(
+                key,
+                &format!("{name:?} is no name of a seal key"),
+                "take a name of `recseal keys seal-keys list`, as \"archive\"",
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_names(names: &[String]) -> Result<(), ConfigError> {
@@ -353,6 +468,11 @@ impl From<&Config> for RawConfig {
             unfinished_wait: Span(store.unfinished_wait),
             pair_within: Span(store.pair_within),
             overwrite: store.overwrite,
+            seal_to: store.seal_to.clone(),
+        });
+        let client = config.clients.iter().map(|client| RawClient {
+            name: client.name.clone(),
+            role: client.role.as_str().to_owned(),
         });
         Self {
             state: Some(config.state.clone()),
@@ -361,6 +481,8 @@ impl From<&Config> for RawConfig {
                 https: config.https,
                 health: config.health,
                 names: config.names.clone(),
+                client_certificates: config.client_certificates,
+                client_ca: config.client_ca.clone(),
             },
             vault: RawVault {
                 path: Some(config.vault.clone()),
@@ -372,6 +494,13 @@ impl From<&Config> for RawConfig {
                 reconcile_every: Span(config.reconcile_every),
             },
             certificate: RawCertificate::from(&config.certificate),
+            keys: RawKeys {
+                retry_every: Span(config.keys.retry_every),
+                rotate_every: Span(config.keys.rotate_every.unwrap_or_default()),
+                destroy_wait: Span(config.keys.destroy_wait),
+            },
+            client: client.collect(),
+            seal: RawSeal { to: config.seal_to.clone() },
             store: store.collect(),
         }
     }
@@ -391,4 +520,6 @@ const UNITS: &[(&str, u64)] = &[
 /// What the certificate is for unless somebody says so.
 pub(super) const DEFAULT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
+const DAY_SECS: u64 = 86_400;
 const STORES_MAX: usize = 256;
+const CLIENTS_MAX: usize = 1_000;

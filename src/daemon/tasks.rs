@@ -240,11 +240,45 @@ impl Task for HousekeepingTask {
     }
 
     fn activate(&mut self, now: Timestamp) -> Progress {
+        if let Err(error) = self.engine.tend_authority(now) {
+            let error = chain(&error);
+            tracing::error!(error, "the internal authority was not tended");
+        }
         if let Err(error) = self.engine.checkpoint_audit(now) {
             let error = chain(&error);
             tracing::error!(error, "the audit trail was not signed");
         }
         Progress::Idle
+    }
+}
+
+/// Leads the lives of key versions: rotates, moves data keys, destroys.
+pub struct KeysTask {
+    engine: Arc<Engine>,
+}
+
+impl KeysTask {
+    /// The task.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+impl Task for KeysTask {
+    fn name(&self) -> &'static str {
+        "keys"
+    }
+
+    fn activate(&mut self, now: Timestamp) -> Progress {
+        match self.engine.keep_keys(now) {
+            Ok(true) => Progress::More,
+            Ok(false) => Progress::Idle,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(error, "the work on key versions stopped; trying again");
+                Progress::Idle
+            }
+        }
     }
 }
 

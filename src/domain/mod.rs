@@ -5,6 +5,7 @@
 //! bytes says [`StorePath::expose_bytes`], and that word can be searched for.
 
 pub mod lifecycle;
+pub mod xattr;
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -153,7 +154,7 @@ impl Fingerprint {
     }
 }
 
-/// What is kept of an original besides its bytes (S6).
+/// What is kept of an original besides its bytes and its [`xattr::ExtendedAttributes`] (S6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileAttributes {
     /// Permission bits.

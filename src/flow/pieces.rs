@@ -18,7 +18,7 @@ use crate::domain::{FileAttributes, RecordingId, SealedCopy};
 use crate::flow::crash::crash_point;
 use crate::flow::{Engine, parallel};
 use crate::seal::{self, Prefix, ReadAt, SealError, Sealed, SealedReader, VerifiedSeal};
-use crate::vault::{Draft, LocalVault, Vault, VaultError};
+use crate::vault::{self, Draft, LocalVault, Vault, VaultError};
 
 /// Something to be sealed, and where it goes.
 pub(super) struct Piece<'e> {
@@ -28,6 +28,8 @@ pub(super) struct Piece<'e> {
     pub(super) vault: &'e LocalVault,
     /// What the sealed file keeps of its original.
     pub(super) attributes: Option<FileAttributes>,
+    /// Nobody here can open it again: the digest of the sealed file is wanted with the proof.
+    pub(super) is_write_only: bool,
     pub(super) copy: SealedCopy,
 }
 
@@ -58,6 +60,8 @@ impl ReadAt for Source {
 /// A piece that is durable; with the proof that it is equal, where there is an original to lose.
 pub(super) struct Proved {
     pub(super) proof: Option<VerifiedSeal>,
+    /// SHA-256 of what was proved, if that was wanted.
+    pub(super) digest: Option<[u8; 32]>,
 }
 
 /// Why one piece could not be sealed. Its original is untouched.
@@ -113,8 +117,21 @@ fn seal_piece(piece: &Piece<'_>) -> Result<(Draft, Sealed), PieceError> {
         seal::seal_file(piece.key, prefix, &piece.source, &draft, threads_for(plain_bytes))?;
     if let Some(attributes) = &piece.attributes {
         draft.keep_attributes(attributes)?;
+        if let Source::File(file) = &piece.source {
+            keep_xattrs(recording, file, &draft);
+        }
     }
     Ok((draft, sealed))
+}
+
+/// Gives the draft the extended attributes of its original. Sealing goes before them: what cannot
+/// be kept is said.
+fn keep_xattrs(recording: RecordingId, original: &File, draft: &Draft) {
+    let found = vault::read_xattrs(original);
+    let missed = draft.keep_xattrs(&found) + found.left_out();
+    if missed > 0 {
+        tracing::warn!(%recording, missed, "extended attributes of an original were not all kept");
+    }
 }
 
 type Drafted<'e> = (Piece<'e>, Result<(Draft, Sealed), PieceError>);
@@ -150,11 +167,17 @@ fn publish(drafted: Vec<Drafted<'_>>) -> Vec<Published<'_>> {
 /// made again, and is not read back.
 fn prove(piece: &Piece<'_>, sealed: Sealed) -> Result<Proved, PieceError> {
     if matches!(piece.source, Source::Plaintext(_)) {
-        return Ok(Proved { proof: None });
+        return Ok(Proved { proof: None, digest: None });
     }
-    let reader = SealedReader::open(piece.key, piece.vault.open_uncached(&piece.copy.path)?)?;
+    let source = piece.vault.open_uncached(&piece.copy.path)?;
+    // Before the comparison: so what is compared is what was read from the device here.
+    let digest = match piece.is_write_only {
+        true => Some(seal::digest_of(&source)?),
+        false => None,
+    };
+    let reader = SealedReader::open(piece.key, source)?;
     let proof = seal::prove_equal(&reader, &piece.source, threads_for(sealed.plain_bytes))?;
-    Ok(Proved { proof: Some(proof) })
+    Ok(Proved { proof: Some(proof), digest })
 }
 
 /// Below some megabytes a second thread costs more than it brings.

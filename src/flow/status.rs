@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{Engine, FlowError, RenewalStatus, StoreSlot};
+use crate::flow::{Engine, FlowError, KeysStatus, RenewalStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -38,6 +38,8 @@ pub struct Status {
     pub totals: Totals,
     /// How renewals of the certificate are going.
     pub renewal: RenewalStatus,
+    /// Key versions and what happens to them.
+    pub keys: KeysStatus,
 }
 
 /// One thing to mend.
@@ -179,18 +181,22 @@ impl Engine {
             ("recovered", recovered),
             ("first_scan", looked),
         ];
+        let keys = self.keys_status(now)?;
+        let mut warnings = self.warnings(&stores, &recordings, now);
+        warnings.extend(self.kek_warnings(&keys, now)?);
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: looked && recovered,
             sealed_keys: false,
             recordings,
             certificate: self.certificate(),
-            warnings: self.warnings(&stores, &recordings, now),
+            warnings,
             stores,
             checks,
             started_at: self.started_at,
             totals: self.totals(),
             renewal: self.renewal_status(now),
+            keys,
         })
     }
 
@@ -269,6 +275,7 @@ impl Engine {
             });
         }
         warnings.extend(self.certificate_warnings(now));
+        warnings.extend(self.seal_key_warnings());
         warnings
     }
 }
@@ -306,15 +313,20 @@ fn key_warning(warning: KeyWarning) -> Warning {
             format!("an old generation {generation} of the key store could not be destroyed yet"),
             "it is tried again at the next change; check the rights of the state folder",
         ),
+        KeyWarning::RotationUnfinished => (
+            "root-rotation-unfinished",
+            "a new root key is in use, but old generations could not be destroyed yet".to_owned(),
+            "check disk and rights of the state folder, then `recseal keys rotate-root` or restart",
+        ),
         KeyWarning::NoRecoverySlot => (
             "no-recovery-slot",
             "nothing opens the keys if this machine is lost".to_owned(),
-            "keep a copy of the state folder, keys included, in a safe place",
+            "add one: `recseal keys slots add passphrase` or `… add shares --threshold 3 --of 5`",
         ),
         KeyWarning::NoUnattendedSlot => (
             "no-unattended-slot",
             "the program cannot start while nobody is there".to_owned(),
-            "add a slot that needs no person",
+            "add one: `recseal keys slots add file`, `… add credential NAME` or `… add exec -- CMD`",
         ),
         KeyWarning::Unreadable => (
             "keys-unreadable",

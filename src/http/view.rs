@@ -83,7 +83,8 @@ fn bad_cursor() -> ApiError {
     )
 }
 
-fn time(moment: Timestamp) -> String {
+/// RFC 3339.
+pub(super) fn time(moment: Timestamp) -> String {
     moment.to_string()
 }
 
@@ -102,6 +103,7 @@ pub(super) struct StatusView {
     totals: TotalsView,
     listen: Option<ListenView>,
     renewal: renewal::RenewalView,
+    keys: super::keks::KeysView,
 }
 
 #[derive(Serialize)]
@@ -188,6 +190,7 @@ impl StatusView {
     ) -> Self {
         let (counts, totals) = (status.recordings, status.totals);
         Self {
+            keys: status.keys.into(),
             version: status.version,
             ready: status.ready,
             sealed_keys: status.sealed_keys,
@@ -278,6 +281,9 @@ pub(super) struct RecordingView {
     found_at: String,
     sealed_at: Option<String>,
     sidecars: usize,
+    /// There if this host cannot open it; only where one recording is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_to: Option<flow::SealedTo>,
     original: Option<OriginalView>,
     copies: Vec<CopyView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -346,6 +352,7 @@ impl RecordingView {
             found_at: time(recording.found_at),
             sealed_at: recording.sealed_at.map(time),
             sidecars: detail.sidecars,
+            sealed_to: detail.sealed_to,
             original: recording.original.map(|evidence| OriginalView {
                 overwrite: evidence.overwrite.as_str(),
                 file_system: evidence.file_system,
@@ -373,26 +380,6 @@ impl RecordingView {
 pub(super) struct Page<T> {
     pub(super) items: Vec<T>,
     pub(super) next: Option<String>,
-}
-
-/// The answer to a verification.
-#[derive(Serialize)]
-pub(super) struct VerifiedView {
-    recording: String,
-    verified: bool,
-    files: u64,
-    plain_bytes: u64,
-}
-
-impl From<flow::Verified> for VerifiedView {
-    fn from(verified: flow::Verified) -> Self {
-        Self {
-            recording: verified.recording.to_string(),
-            verified: true,
-            files: verified.files,
-            plain_bytes: verified.plain_bytes,
-        }
-    }
 }
 
 /// One audit entry.
@@ -455,33 +442,4 @@ impl From<TokenRow> for TokenView {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_state_has_a_word_that_reads_back() {
-        for state in RecordingState::ALL {
-            for is_planned in [false, true] {
-                let word = state_word(group_of(state, is_planned));
-                assert_eq!(parse_state(word).map(state_word), Some(word));
-            }
-        }
-        for spelling in ["planned_for_deletion", "PLANNED-FOR-DELETION", "planned for deletion"] {
-            assert_eq!(parse_state(spelling), Some(StateGroup::PlannedForDeletion), "{spelling}");
-        }
-        assert_eq!(parse_state("sealed"), None);
-        // Planted fault: a planned recording shown as Available.
-        assert_eq!(group_of(RecordingState::Stored, true), StateGroup::PlannedForDeletion);
-    }
-
-    #[test]
-    fn cursors_read_back_and_do_not_mix() {
-        let id = RecordingId::new();
-        assert_eq!(parse_recording_cursor(&recording_cursor(id)).unwrap(), id);
-        assert_eq!(parse_audit_cursor(&audit_cursor(u64::MAX)).unwrap(), u64::MAX);
-        for bad in ["", "r", "a", "a-1", "rxyz", &audit_cursor(5), &format!("r{id}x")] {
-            assert!(parse_recording_cursor(bad).is_err(), "{bad}");
-        }
-        assert!(parse_audit_cursor(&recording_cursor(id)).is_err());
-    }
-}
+mod tests;

@@ -11,12 +11,13 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::domain::xattr::ExtendedAttributes;
 use crate::domain::{FileAttributes, StorePath};
 use crate::seal::WriteAt;
 use crate::sys;
 
 use super::faulty::Tripwire;
-use super::{VaultError, beneath};
+use super::{VaultError, beneath, xattr};
 
 /// A sealed file under the name `NAME.part`, until [`super::Vault::publish`] gives it its own.
 ///
@@ -67,6 +68,14 @@ impl Draft {
         let last_modification = timespec(attributes.modified_ns);
         futimens(&self.file, &Timestamps { last_access, last_modification }).map_err(at)?;
         Ok(is_owner_kept)
+    }
+
+    /// Gives the file the extended attributes of the original: all of them beside originals, only
+    /// `user.*` in the own tree. Call it after [`Self::keep_attributes`], because a change of mode
+    /// or owner changes some of them. Returns how many could not be set; a file system without
+    /// extended attributes has none to miss.
+    pub fn keep_xattrs(&self, attributes: &ExtendedAttributes) -> usize {
+        xattr::set(&self.file, attributes, self.keeps_owner)
     }
 
     /// From now on each write asks `tripwire` first.

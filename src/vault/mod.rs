@@ -3,7 +3,7 @@
 //! ```text
 //! begin ─▶ NAME.part ─writes─▶ sync ─▶ rename NAME ─▶ sync folder ─▶ open_uncached, compare ─▶ proof
 //!                                                                                            │
-//! call.wav ─check─▶ .recseal-ID.removing ─▶ overwrite, verify ─▶ unlink ─▶ sync folder ◀──────┘
+//! call.wav ─▶ ….checking ─check─▶ ….removing ─▶ overwrite, verify ─▶ unlink ─▶ sync folder ◀───┘
 //! ```
 //!
 //! A name without `.part` is a whole sealed file, always: it gets the name after its bytes are
@@ -27,11 +27,13 @@ mod observe;
 pub mod original;
 mod overwrite;
 pub mod storage_kind;
+mod xattr;
 
 pub use draft::Draft;
 pub use local::{Layout, LocalVault};
 pub use observe::storage_report;
 pub use overwrite::OverwriteError;
+pub use xattr::read_xattrs;
 
 use std::io;
 use std::sync::Mutex;

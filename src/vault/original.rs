@@ -3,7 +3,9 @@
 //! ```text
 //!   step             name in the folder            if the power goes here, the good copy is
 //!   check            call.wav                      the original, and the proved sealed copy
-//!   rename           call.wav or .recseal-ID…      both, as before
+//!   rename           call.wav or ….checking        both, as before
+//!   check again      .recseal-ID-INODE.checking    both, or the original if it was written to
+//!   rename           ….checking or ….removing      both
 //!   sync folder      .recseal-ID-INODE.removing    both
 //!   overwrite        .recseal-ID-INODE.removing    the sealed copy
 //!   read back        .recseal-ID-INODE.removing    the sealed copy
@@ -11,10 +13,12 @@
 //!   sync folder      none                          the sealed copy
 //! ```
 //!
-//! The new name says three things at once: it takes the personal name away, it keeps everybody
-//! from finding the file by its path, and after a crash it tells a file that may be half random
-//! from one that the recorder wrote. It is made durable before the first byte is overwritten. The
-//! inode is in it because the sidecars of a recording go under the same id.
+//! The first new name takes the file away from everybody who would find it by its path; only then
+//! is it looked at for the last time. A file that a recorder wrote to in between, or a crash there,
+//! gets its own name back: nothing was proved of what it holds. The second new name says that this
+//! look was good, and after a crash it tells a file that may be half random from one that the
+//! recorder wrote. It is made durable before the first byte is overwritten. The inode is in both
+//! because the sidecars of a recording go under the same id.
 //!
 //! # Invariants
 //!
@@ -22,6 +26,7 @@
 //!   holder of a proof gave the file that name; it still checks that it is the same inode.
 //! - What was checked is the descriptor, and the descriptor is what is overwritten.
 //! - A file with a second name, an opener, another content or a protection flag is left alone.
+//! - Only a file whose second look was good has ever had a `.removing` name.
 
 mod error;
 
@@ -120,7 +125,7 @@ pub fn resume_many(
     in_batches(unfinished, |batch| resume_batch(root, &batch, policy))
 }
 
-/// The `.removing` names in one folder, for `doctor` and for recordings that the catalog lost.
+/// The names in one folder that removals gave, for `doctor` and for recordings that the catalog lost.
 ///
 /// # Errors
 ///
@@ -143,14 +148,20 @@ pub fn leftover_removals(
 
 /// The name that the file `inode`, an original of `recording`, has while it is removed.
 pub fn removing_name(recording: RecordingId, inode: u64) -> Vec<u8> {
-    format!("{NAME_PREFIX}{recording}-{inode}{NAME_SUFFIX}").into_bytes()
+    format!("{NAME_PREFIX}{recording}-{inode}{REMOVING}").into_bytes()
+}
+
+/// The name that it has while it is looked at for the last time.
+fn checking_name(recording: RecordingId, inode: u64) -> Vec<u8> {
+    format!("{NAME_PREFIX}{recording}-{inode}{CHECKING}").into_bytes()
 }
 
 /// Whose original has this name, if it is one that a removal gives.
 pub fn recording_being_removed(name: &[u8]) -> Option<RecordingId> {
     let name = std::str::from_utf8(name).ok()?;
-    let (id, inode) =
-        name.strip_prefix(NAME_PREFIX)?.strip_suffix(NAME_SUFFIX)?.rsplit_once('-')?;
+    let name = name.strip_prefix(NAME_PREFIX)?;
+    let name = name.strip_suffix(REMOVING).or_else(|| name.strip_suffix(CHECKING))?;
+    let (id, inode) = name.rsplit_once('-')?;
     inode.parse::<u64>().ok()?;
     id.parse().ok()
 }
@@ -245,15 +256,43 @@ fn claim(
         return Err(RemoveError::Changed { recording });
     }
     let folder = folders.of(&path).map_err(io_at(Step::Check))?;
-    let name = removing_name(recording, expected.inode);
+    let checking = checking_name(recording, expected.inode);
     watch(Step::Rename).map_err(io_at(Step::Rename))?;
-    beneath::rename(folder.as_fd(), path.expose_name(), &name).map_err(io_at(Step::Rename))?;
+    beneath::rename(folder.as_fd(), path.expose_name(), &checking).map_err(io_at(Step::Rename))?;
+    watch(Step::Confirm).map_err(io_at(Step::Confirm))?;
     // Until the rename anybody could open it or put another file in its place; now nobody can.
-    if let Err(error) = check_renamed(&file, &folder, &name, &expected, recording) {
-        beneath::rename(folder.as_fd(), &name, path.expose_name()).map_err(io_at(Step::Rename))?;
+    if let Err(error) = check_renamed(&file, &folder, &checking, &expected, recording) {
+        put_back(&folder, &checking, &path, expected.inode).map_err(io_at(Step::Confirm))?;
         return Err(error);
     }
+    let removing = removing_name(recording, expected.inode);
+    if let Err(error) = beneath::rename(folder.as_fd(), &checking, &removing) {
+        put_back(&folder, &checking, &path, expected.inode).map_err(io_at(Step::Confirm))?;
+        return Err(io_at(Step::Confirm)(error));
+    }
     Ok(Claim { recording, file, inode: expected.inode, folder })
+}
+
+/// Gives a file its own name back, or one beside it if that was taken meanwhile: it is then found
+/// as a new file and sealed as one.
+fn put_back(folder: &Folder, from: &[u8], path: &StorePath, inode: u64) -> io::Result<()> {
+    let own = path.expose_name();
+    match beneath::rename(folder.as_fd(), from, own) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            beneath::rename(folder.as_fd(), from, &name_beside(own, inode))?;
+        }
+        done => done?,
+    }
+    folder.sync()
+}
+
+/// `call.wav` becomes `call.kept-INODE.wav`; a name that would grow too long is cut at its front.
+fn name_beside(name: &[u8], inode: u64) -> Vec<u8> {
+    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0);
+    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
+    let kept = [format!(".kept-{inode}").as_bytes(), extension].concat();
+    let room = NAME_BYTES_MAX.saturating_sub(kept.len()).min(stem.len());
+    [&stem[stem.len() - room..], &kept].concat()
 }
 
 /// The last word before the point of no return: still that file, unwritten, and open nowhere else.
@@ -289,6 +328,7 @@ fn reclaim(
         }
         opened => opened.map_err(io_at(Step::Check))?,
     };
+    put_back_unchecked(&folder, item).map_err(io_at(Step::Confirm))?;
     let name = removing_name(recording, item.expected.inode);
     let is_begun = beneath::stat(folder.as_fd(), &name).map_err(io_at(Step::Check))?.is_some();
     if is_begun {
@@ -306,6 +346,16 @@ fn reclaim(
     }
     folder.sync().map_err(io_at(Step::SyncUnlink))?;
     Ok(Reclaimed::Nothing(Resumed::NothingLeft))
+}
+
+/// A crash came between the two names: nothing was proved of what the file holds now.
+fn put_back_unchecked(folder: &Folder, item: &Unfinished) -> io::Result<()> {
+    let inode = item.expected.inode;
+    let checking = checking_name(item.recording, inode);
+    match beneath::stat(folder.as_fd(), &checking)? {
+        Some(found) if found.st_ino == inode => put_back(folder, &checking, &item.path, inode),
+        _ => Ok(()),
+    }
 }
 
 fn open_checked(
@@ -440,7 +490,10 @@ fn fingerprint(stat: &Stat) -> Fingerprint {
 }
 
 const NAME_PREFIX: &str = ".recseal-";
-const NAME_SUFFIX: &str = ".removing";
+const CHECKING: &str = ".checking";
+const REMOVING: &str = ".removing";
+/// What Linux file systems take.
+const NAME_BYTES_MAX: usize = 255;
 /// Files open at once; a service may have no more than 1,024 by default.
 const BATCH_MAX: usize = 256;
 

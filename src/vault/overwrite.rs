@@ -22,6 +22,7 @@ use crate::sys;
 
 use super::observe;
 use super::storage_kind::{FileSignals, FileSystem, Storage, judge};
+use super::xattr;
 
 /// Why a pass did not end well. The file holds a mix of old and new bytes: run it again.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +78,7 @@ impl Overwriter {
     ) -> Result<(Overwrite, u64), OverwriteError> {
         let at = OverwriteError::at;
         let len_bytes = file.metadata().map_err(at("asking its length"))?.len();
+        xattr::blot_out(file).map_err(at("blotting out its attributes"))?;
         let mut signals = FileSignals {
             inode_flags: observe::inode_flags(file),
             before: sys::extents(file).ok(),

@@ -24,9 +24,57 @@ use recseal::domain::SidecarId;
 use recseal::domain::VaultName;
 use recseal::domain::lifecycle::RecordingEvent;
 use recseal::domain::lifecycle::RecordingState;
+use recseal::domain::xattr::ExtendedAttribute;
+use recseal::domain::xattr::ExtendedAttributes;
 use uuid::Uuid;
 
 use super::*;
+
+/// Planted faults: the trigger on sidecars left out; rows of an earlier look kept.
+#[test]
+fn extended_attributes_go_with_their_file() {
+    let f = Fixture::new();
+    let attributes = |names: &[&str]| {
+        let mut kept = ExtendedAttributes::default();
+        for name in names {
+            kept.keep(ExtendedAttribute::new(*name, *b"\0value\xff").unwrap());
+        }
+        kept
+    };
+    let (old, new) = (attributes(&["user.a", "user.b"]), attributes(&["user.b", "user.c"]));
+    let (id, other, sidecar) = (f.found("call.wav"), f.found("other.wav"), SidecarId::new());
+    f.write(|tx| {
+        tx.add_sidecar(&NewSidecar {
+            id: sidecar,
+            recording: id,
+            store: f.store,
+            sighting: &sighting("call.json"),
+            now: at(1),
+        })?;
+        tx.keep_xattrs(id, &old)?;
+        tx.keep_xattrs(id, &new)?;
+        tx.keep_sidecar_xattrs(id, sidecar, &old)?;
+        tx.keep_xattrs(other, &old)
+    });
+    let kept = || {
+        let all = f.catalog.read(|tx| {
+            Ok::<_, CatalogError>((tx.xattrs(id)?, tx.sidecar_xattrs(sidecar)?, tx.xattrs(other)?))
+        });
+        let (of_it, beside, of_other) = all.unwrap();
+        (of_it, beside, of_other)
+    };
+    let none = ExtendedAttributes::default;
+    assert_eq!(kept(), (new.clone(), old.clone(), old.clone()));
+    f.write(|tx| tx.forget_sidecar(sidecar));
+    assert_eq!(kept(), (new, none(), old.clone()));
+    f.write(|tx| tx.forget_xattrs(id));
+    assert_eq!(kept(), (none(), none(), old.clone()));
+    f.write(|tx| {
+        tx.keep_xattrs(id, &old)?;
+        tx.forget_found(id)
+    });
+    assert_eq!(kept(), (none(), none(), old));
+}
 
 /// Planted faults: any two columns of one type exchanged in an INSERT or a row mapping.
 #[test]

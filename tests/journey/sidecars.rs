@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::common::marker::Marker;
+use crate::common::or_skip;
 use crate::{Server, plain_files};
 
 /// Planted fault: a profile without its sidecar rule makes two recordings of them.
@@ -60,6 +61,47 @@ fn the_stream_key_of_jibri_is_sealed_and_reported_by_kind() {
     assert_eq!(key.count_in_tree(&server.daemon.state()), 0, "in clear in the state folder");
 }
 
+/// BigBlueButton: material below `raw`, flags below `status`, `events.xml` above its recordings.
+///
+/// Planted faults: flags taken for recordings; `events.xml` looked for beside media only.
+#[test]
+fn a_meeting_of_bigbluebutton_is_sealed_when_it_is_published() {
+    let mut server = Server::start("bigbluebutton");
+    let put = |store: &Path, name: &str, content: &[u8]| {
+        let path = store.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let (audio, video, who) = (Marker::new().wav(1), Marker::new().fill(50_000), Marker::new());
+    let events = format!("<recording><attendee name=\"{}\"/></recording>", who.text());
+    let store = server.store.clone();
+    put(&store, "raw/m-1/audio/m-1-17.wav", &audio);
+    put(&store, "raw/m-1/video/m-1/w.webm", &video);
+    put(&store, "raw/m-1/events.xml", events.as_bytes());
+    put(&store, "status/archived/m-1.done", b"Archived m-1");
+    put(&store, "raw/m-2/audio/unmarked.wav", &Marker::new().wav(1));
+    put(&store, "status/archived/m-2.norecord", b"Archived m-2");
+    server.expect_sealed_one("unmarked.wav");
+    assert!(store.join("raw/m-1/audio/m-1-17.wav").exists(), "taken from under the processing");
+    assert!(store.join("raw/m-1/events.xml").exists(), "taken from under the processing");
+
+    put(&store, "status/published/m-1-presentation.done", b"Published m-1");
+    for (name, content) in [("w.webm", &video), ("m-1-17.wav", &audio)] {
+        let id = server.expect_sealed_one(name);
+        assert!(server.open(&id) == *content, "{name}");
+    }
+    server.daemon.wait_until("its events are sealed", |daemon| {
+        daemon.json(&["audit", "--activity", "SIDECAR_REMOVED"]).as_array().unwrap().len() == 1
+    });
+    let id = server.expect_sealed_one("m-1-17.wav");
+    assert_eq!(server.daemon.json(&["recordings", "show", &id])["sidecars"], 1);
+    assert!(open_sidecar(&server, &id) == events.as_bytes());
+    assert_eq!(server.recordings().len(), 3);
+    let left = plain_files(&store);
+    assert!(left.iter().all(|path| path.starts_with(store.join("status"))), "{left:?}");
+    assert_eq!(left.len(), 3, "a flag is missing");
+}
+
 /// Layout "beside": the sealed file takes the place, the mode and the times of the original, and
 /// is not taken for a recording by any later look.
 ///
@@ -97,6 +139,61 @@ fn a_sealed_file_beside_its_original_takes_its_place() {
     assert!(plain_files(&server.store).is_empty());
 }
 
+/// Extended attributes of a recording and of the file beside it come with them: beside originals
+/// with the access list, in the own tree without; never in a list, a log or the audit trail.
+///
+/// Planted faults: the attributes of sidecars forgotten; the access list set in the own tree.
+#[test]
+fn extended_attributes_come_with_the_recording() {
+    use rustix::fs::{XattrFlags, fgetxattr, fsetxattr};
+    for (layout, has_access_list) in [("beside", true), ("vault", false)] {
+        let about = format!("profile = \"generic\"\nsettle = \"1s\"\nlayout = \"{layout}\"");
+        let mut server = Server::start_with(&about);
+        let (note, about_who) = (Marker::new(), Marker::new());
+        for (name, content, comment) in
+            [("call.wav", Marker::new().wav(1), &note), ("call.json", b"{}".to_vec(), &about_who)]
+        {
+            // Under a name that is not taken, so that it is taken with all of them.
+            let (part, name) = (server.store.join(format!("{name}.part")), server.store.join(name));
+            std::fs::write(&part, content).unwrap();
+            let file = std::fs::File::open(&part).unwrap();
+            let set = |name, value: &[u8]| {
+                let done = fsetxattr(&file, name, value, XattrFlags::empty());
+                done.map_err(|error| format!("temporary files cannot have {name}: {error}"))
+            };
+            or_skip!(set("user.comment", comment.text().as_bytes()));
+            or_skip!(set(ACCESS_LIST, ACL));
+            std::fs::rename(part, name).unwrap();
+        }
+        server.expect_sealed(1);
+        let id = server.expect_sealed_one("call.wav");
+        server.daemon.wait_until("the file beside it is sealed", |daemon| {
+            daemon.json(&["audit", "--activity", "SIDECAR_REMOVED"]).as_array().unwrap().len() == 1
+        });
+        for (kind, comment) in [("media", &note), ("sidecar", &about_who)] {
+            let sealed = std::fs::File::open(server.sealed_copy(&id, kind)).unwrap();
+            let mut value = [0; 256];
+            let len = fgetxattr(&sealed, "user.comment", &mut value).unwrap();
+            assert_eq!(&value[..len], comment.text().as_bytes(), "{layout} {kind}");
+            let access_list = fgetxattr(&sealed, ACCESS_LIST, &mut value);
+            assert_eq!(
+                access_list.map(|len| value[..len] == *ACL).ok(),
+                has_access_list.then_some(true)
+            );
+            let catalog = server.daemon.state().join("catalog.db");
+            let log = catalog.with_extension("db-wal");
+            assert!(comment.count_in_file(&catalog) + comment.count_in_file(&log) > 0, "not kept");
+            assert!(!server.daemon.log().contains(comment.text()));
+            let told = [
+                server.daemon.json(&["recordings"]),
+                server.daemon.json(&["recordings", "show", &id]),
+                server.daemon.json(&["audit"]),
+            ];
+            assert!(told.iter().all(|told| !told.to_string().contains(comment.text())));
+        }
+    }
+}
+
 /// Layout "beside": the peaks of `call.wav` and a recording called `call.wav.peaks` want the same
 /// place. Neither stops the other.
 ///
@@ -125,3 +222,9 @@ fn open_sidecar(server: &Server, id: &str) -> Vec<u8> {
     server.daemon.json(&["open", &sealed, "--key", &key, "-o", &arg(&out)]);
     std::fs::read(out).unwrap()
 }
+
+const ACCESS_LIST: &str = "system.posix_acl_access";
+/// Version 2, then tag, rights and id: owner rw, user 1000 r, group -, mask r, others -.
+const ACL: &[u8] = b"\x02\0\0\0\
+    \x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\
+    \x04\0\0\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\0\0\xff\xff\xff\xff";

@@ -9,6 +9,8 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
 
 use crate::hex;
+use zeroize::Zeroizing;
+
 use crate::{KeyState, SlotKind, verify_signature};
 
 const NOW_MS: i64 = 1_795_000_000_000;
@@ -84,7 +86,7 @@ fn a_crash_while_creating_leaves_a_store_or_nothing() {
 #[test]
 fn a_passphrase_opens_when_the_key_file_is_lost() {
     let (_state, folder, keys) = created();
-    let [file_slot] = keys.slots()[..] else { panic!("one slot") };
+    let [file_slot] = &keys.slots()[..] else { panic!("one slot") };
     assert!(matches!(keys.remove_slot(file_slot.id), Err(KeyError::LastSlot { .. })));
     let good = passphrase("correct horse battery");
     let added = keys.add_passphrase_slot(&good, NOW_MS).unwrap();
@@ -128,8 +130,9 @@ fn the_folder_at_rest_holds_no_usable_key() {
     keys.ensure_certificate(LATER_MS).unwrap();
     let contents = keys.contents.load_full();
     let root_key = hex::decode(fs::read_to_string(folder.join("root.key")).unwrap().trim());
+    let root = *keys.writer().root.expose_bytes();
     let secrets: [&[u8]; 5] = [
-        keys.root.expose_bytes(),
+        &root,
         contents.keyring.expose_newest(),
         contents.signing[0].expose_seed(),
         // The 32 bytes of the private scalar within the PKCS#8 of a P-256 key.
@@ -295,8 +298,9 @@ fn debug_shows_no_secret() {
     drop(writer);
     let error = keys.unwrap(Uuid::now_v7(), &wrapped).unwrap_err();
     shown += &format!("{keys:?} {error:?} {:?}", keys.sign("test", b"").key_id);
+    let root = *keys.writer().root.expose_bytes();
     let secrets = [
-        keys.root.expose_bytes().as_slice(),
+        root.as_slice(),
         contents.keyring.expose_newest(),
         contents.signing[0].expose_seed(),
         data_key.secret().expose_bytes(),

@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::passphrase::{self, Cost};
-use super::{SlotInfo, SlotKind, Unlock, file};
+use super::way::{ShareSet, Way};
+use super::{Given, Means, NewSlot, SlotInfo, SlotKind, Surroundings, Unlock, file};
 use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
 use crate::hex::HexBytes;
 use crate::secret::{SECRET_BYTES, Secret};
+use crate::shares::{self, Share};
 
 /// The content of `slots.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub(crate) struct SlotTable {
     /// Id of the store that the root key opens.
     store: Uuid,
     slots: Vec<Slot>,
+    /// While the root key is being replaced: the old one, sealed under the new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous_root: Option<HexBytes>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,14 +38,6 @@ struct Slot {
     root_check: HexBytes,
 }
 
-/// What a kind needs to make its slot key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Way {
-    File,
-    Passphrase(passphrase::Stretch),
-}
-
 impl SlotTable {
     /// A table for a new store: the file slot, with a new `root.key`.
     pub(crate) fn create(
@@ -49,8 +46,8 @@ impl SlotTable {
         root: &Secret,
         now_ms: i64,
     ) -> Result<Self, KeyError> {
-        let mut table = Self { format: FORMAT, store, slots: Vec::new() };
-        table.add(Way::File, &file::create(folder)?, root, now_ms);
+        let mut table = Self { format: FORMAT, store, slots: Vec::new(), previous_root: None };
+        table.add(Uuid::now_v7(), Way::File, &file::create(folder)?, root, now_ms);
         disk::write_new(&path(folder), &table.to_json())
             .map_err(KeyError::disk("writing the slot table"))?;
         Ok(table)
@@ -69,25 +66,41 @@ impl SlotTable {
     }
 
     /// The root key, by the first slot that opens. Each passphrase slot costs half a second.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Locked`] if it was to open by itself, else what the last slot of the kind says.
     pub(crate) fn unlock(&self, folder: &Path, unlock: &Unlock) -> Result<Secret, KeyError> {
-        let mut refusal = KeyError::NoSuchSlot { kind: unlock.kind() };
-        for slot in &self.slots {
-            let opened = match (&slot.way, unlock) {
-                (Way::File, Unlock::File) => {
-                    refusal = KeyError::WrongKeyFile { slot: slot.id };
-                    file::read(folder)?.and_then(|key| self.open(slot, &key))
-                }
-                (Way::Passphrase(stretch), Unlock::Passphrase(passphrase)) => {
-                    refusal = KeyError::WrongPassphrase;
-                    self.open(slot, &stretch.key(passphrase)?)
-                }
-                (Way::File, Unlock::Passphrase(_)) | (Way::Passphrase(_), Unlock::File) => None,
-            };
-            if let Some(root) = opened {
-                return Ok(root);
+        let mut refusals = Vec::new();
+        for slot in self.slots.iter().filter(|slot| unlock.suits(slot.way.kind())) {
+            match self.open_by(slot, folder, unlock.given()) {
+                Ok((_, root)) => return Ok(root),
+                Err(refusal) => refusals.push(refusal),
             }
         }
-        Err(refusal)
+        let none = |kind| KeyError::NoSuchSlot { kind };
+        // Shares of this set say more than other slots' "not mine".
+        let is_telling = |refusal: &KeyError| matches!(refusal, KeyError::Shares { .. });
+        let telling = refusals.iter().position(is_telling).or(refusals.len().checked_sub(1));
+        Err(match (unlock, telling) {
+            (Unlock::Unattended(_), _) => KeyError::Locked { refusals },
+            (_, Some(at)) => refusals.swap_remove(at),
+            (Unlock::File, None) => none(SlotKind::File),
+            (Unlock::Passphrase(_), None) => none(SlotKind::Passphrase),
+            (Unlock::Shares(_), None) => none(SlotKind::Shares),
+        })
+    }
+
+    /// Opens slot `id` with what is given: the root key it leads to.
+    pub(crate) fn open_slot(
+        &self,
+        id: Uuid,
+        folder: &Path,
+        means: &Means,
+    ) -> Result<Secret, KeyError> {
+        let slot = self.slots.iter().find(|slot| slot.id == id);
+        let slot = slot.ok_or(KeyError::UnknownSlot { id })?;
+        self.open_by(slot, folder, means.given()).map(|(_, root)| root)
     }
 
     /// The table with one more slot, to be stored by [`replace`](Self::replace).
@@ -99,21 +112,135 @@ impl SlotTable {
         now_ms: i64,
     ) -> Result<(Self, SlotInfo), KeyError> {
         passphrase::check_length(passphrase)?;
-        if self.slots.len() >= SLOTS_MAX {
-            return Err(KeyError::TooManySlots { max: SLOTS_MAX });
-        }
-        let mut table = self.clone();
+        self.check_room()?;
         let stretch = passphrase::Stretch::new(cost);
         let key = stretch.key(passphrase)?;
-        table.add(Way::Passphrase(stretch), &key, root, now_ms);
-        let added = table.slots.last().expect("one was just added");
-        let Way::Passphrase(stretch) = &added.way else { unreachable!("a passphrase was added") };
-        let opened = table.open(added, &stretch.key(passphrase)?);
-        if opened.is_none_or(|opened| opened.expose_bytes() != root.expose_bytes()) {
-            return Err(KeyError::WrongPassphrase);
+        self.with(Uuid::now_v7(), Way::Passphrase(stretch.clone()), &key, root, now_ms, |_, _| {
+            stretch.key(passphrase)
+        })
+    }
+
+    /// The same with a slot that `threshold` of `of` new shares open.
+    pub(crate) fn with_shares(
+        &self,
+        threshold: u8,
+        of: u8,
+        root: &Secret,
+        now_ms: i64,
+    ) -> Result<(Self, SlotInfo, Vec<Share>), KeyError> {
+        self.check_room()?;
+        let unusable = |source| KeyError::Shares { source };
+        let key = Secret::generate();
+        let made = shares::split(&key, threshold, of).map_err(unusable)?;
+        let set = made.first().expect("two shares at least").set();
+        let way = Way::Shares(ShareSet { set, threshold, of });
+        let (table, info) = self.with(Uuid::now_v7(), way, &key, root, now_ms, |_, _| {
+            // The last ones, so that not only the first are ever tried.
+            shares::combine(&made[made.len() - usize::from(threshold)..]).map_err(unusable)
+        })?;
+        Ok((table, info, made))
+    }
+
+    /// The same with an unattended slot. Its source is asked twice: to make it, to try it.
+    pub(crate) fn with_unattended(
+        &self,
+        new: &NewSlot,
+        surroundings: &Surroundings,
+        folder: &Path,
+        root: &Secret,
+        now_ms: i64,
+    ) -> Result<(Self, SlotInfo), KeyError> {
+        self.check_room()?;
+        if matches!(new, NewSlot::File) && self.has_file() {
+            let rule = "there can be one";
+            return Err(KeyError::BadSlot { kind: SlotKind::File, rule });
         }
-        let info = added.info();
-        Ok((table, info))
+        let given = Given { surroundings, passphrases: &[], shares: &[] };
+        let id = Uuid::now_v7();
+        let (way, key) = Way::new(new, id, folder, given)?;
+        self.with(id, way, &key, root, now_ms, |table, slot| {
+            table.open_by(slot, folder, given).map(|(key, _)| key)
+        })
+    }
+
+    /// The table for a new root key, to be stored by [`replace`](Self::replace): every slot opened
+    /// with what is given and wrapped anew, each opened once more. With `drop_slots` those that
+    /// do not open are left out. `root.key` has both its keys from here on.
+    ///
+    /// # Errors
+    ///
+    /// Why a slot does not open, [`KeyError::LastSlot`] if none would be left.
+    pub(crate) fn rotated(
+        &self,
+        folder: &Path,
+        means: &Means,
+        drop_slots: bool,
+        old: &Secret,
+        new: &Secret,
+    ) -> Result<(Self, Vec<SlotInfo>), KeyError> {
+        let mut table = Self { slots: Vec::new(), ..self.clone() };
+        let (mut keys, mut dropped) = (Vec::new(), Vec::new());
+        for slot in &self.slots {
+            match self.open_by(slot, folder, means.given()) {
+                Ok((key, root)) if root.expose_bytes() == old.expose_bytes() => {
+                    keys.push((slot, key));
+                }
+                Err(refusal) if !drop_slots => return Err(refusal),
+                Ok(_) | Err(_) => dropped.push(slot.info()),
+            }
+        }
+        if keys.is_empty() {
+            let id = self.slots.last().expect("a table has slots").id;
+            return Err(KeyError::LastSlot { id });
+        }
+        for (slot, mut key) in keys {
+            if matches!(slot.way, Way::File) {
+                let fresh = Secret::generate();
+                file::replace(folder, &[&key, &fresh])?;
+                key = fresh;
+            }
+            table.add(slot.id, slot.way.clone(), &key, new, slot.created_ms);
+            let added = table.slots.last().expect("one was just added");
+            let opened = match slot.way.kind().is_unattended() {
+                true => table.open_by(added, folder, means.given()).map(|(_, root)| root)?,
+                false => table.open(added, &key).ok_or_else(|| slot.way.refusal(slot.id))?,
+            };
+            if opened.expose_bytes() != new.expose_bytes() {
+                return Err(slot.way.refusal(slot.id));
+            }
+        }
+        let sealed = envelope::seal(&previous_key(new), table.store.as_bytes(), old.expose_bytes());
+        table.previous_root = Some(HexBytes::new(sealed));
+        Ok((table, dropped))
+    }
+
+    /// The root key before this one, as long as its replacement is not finished.
+    pub(crate) fn previous_root(&self, root: &Secret) -> Option<Secret> {
+        let sealed = self.previous_root.as_ref()?.as_bytes();
+        let opened = envelope::open(&previous_key(root), self.store.as_bytes(), sealed)?;
+        Some(Secret::from_bytes(opened.as_slice().try_into().ok()?))
+    }
+
+    /// True while a root key is being replaced.
+    pub(crate) fn is_rotating(&self) -> bool {
+        self.previous_root.is_some()
+    }
+
+    /// The table once nothing is sealed under the old root key any more.
+    pub(crate) fn without_previous(&self) -> Self {
+        Self { previous_root: None, ..self.clone() }
+    }
+
+    /// Leaves in `root.key` only the key that opens its slot.
+    pub(crate) fn settle_file(&self, folder: &Path) -> Result<(), KeyError> {
+        let Some(slot) = self.slots.iter().find(|slot| matches!(slot.way, Way::File)) else {
+            return Ok(());
+        };
+        let keys = file::read(folder)?;
+        match keys.iter().find(|key| self.open(slot, key).is_some()) {
+            Some(key) if keys.len() > 1 => file::replace(folder, &[key]),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The table without slot `id`, to be stored by [`replace`](Self::replace).
@@ -140,8 +267,10 @@ impl SlotTable {
     /// the word of a stranger's table must not cost our `root.key`.
     pub(crate) fn sweep(&self, folder: &Path) -> Result<(), KeyError> {
         let swept = || {
-            let mut leftovers = Vec::from(disk::replacement_leftovers(&path(folder)));
-            if !self.slots.iter().any(|slot| matches!(slot.way, Way::File)) {
+            let replaced = [path(folder), file::path(folder)];
+            let mut leftovers: Vec<_> =
+                replaced.iter().flat_map(|path| disk::replacement_leftovers(path)).collect();
+            if !self.has_file() {
                 leftovers.push(file::path(folder));
             }
             leftovers.retain(|leftover| leftover.exists());
@@ -163,8 +292,54 @@ impl SlotTable {
         self.slots.iter().map(Slot::info).collect()
     }
 
-    fn add(&mut self, way: Way, slot_key: &Secret, root: &Secret, now_ms: i64) {
-        let id = Uuid::now_v7();
+    fn has_file(&self) -> bool {
+        self.slots.iter().any(|slot| matches!(slot.way, Way::File))
+    }
+
+    fn check_room(&self) -> Result<(), KeyError> {
+        match self.slots.len() < SLOTS_MAX {
+            true => Ok(()),
+            false => Err(KeyError::TooManySlots { max: SLOTS_MAX }),
+        }
+    }
+
+    /// The table with one more slot, which `again` opened a second time.
+    fn with(
+        &self,
+        id: Uuid,
+        way: Way,
+        key: &Secret,
+        root: &Secret,
+        now_ms: i64,
+        again: impl FnOnce(&Self, &Slot) -> Result<Secret, KeyError>,
+    ) -> Result<(Self, SlotInfo), KeyError> {
+        let mut table = self.clone();
+        table.add(id, way, key, root, now_ms);
+        let added = table.slots.last().expect("one was just added");
+        let opened = table.open(added, &again(&table, added)?);
+        if opened.is_none_or(|opened| opened.expose_bytes() != root.expose_bytes()) {
+            return Err(added.way.refusal(id));
+        }
+        let info = added.info();
+        Ok((table, info))
+    }
+
+    /// The slot key that opens `slot`, and the root key it leads to.
+    fn open_by(
+        &self,
+        slot: &Slot,
+        folder: &Path,
+        given: Given<'_>,
+    ) -> Result<(Secret, Secret), KeyError> {
+        for key in slot.way.keys(slot.id, folder, given)? {
+            if let Some(root) = self.open(slot, &key) {
+                return Ok((key, root));
+            }
+        }
+        Err(slot.way.refusal(slot.id))
+    }
+
+    fn add(&mut self, id: Uuid, way: Way, slot_key: &Secret, root: &Secret, now_ms: i64) {
         let sealed = envelope::seal(
             &wrapping_key(slot_key, id),
             &self.associated_data(id, way.kind()),
@@ -207,6 +382,7 @@ impl Slot {
         SlotInfo {
             id: self.id,
             kind,
+            detail: self.way.detail(),
             created_ms: self.created_ms,
             is_recovery: kind.is_recovery(),
             unattended: kind.is_unattended(),
@@ -214,17 +390,13 @@ impl Slot {
     }
 }
 
-impl Way {
-    fn kind(&self) -> SlotKind {
-        match self {
-            Self::File => SlotKind::File,
-            Self::Passphrase(_) => SlotKind::Passphrase,
-        }
-    }
-}
-
 fn wrapping_key(slot_key: &Secret, slot: Uuid) -> Secret {
     slot_key.derive(&[b"slot/1", slot.as_bytes()])
+}
+
+/// Seals an old root key under the one that follows it.
+fn previous_key(root: &Secret) -> Secret {
+    root.derive(&[b"previous/1"])
 }
 
 /// Where the table lies.
@@ -237,102 +409,4 @@ const SLOTS_MAX: usize = 16;
 const TABLE_BYTES_MAX: u64 = 64 << 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    use zeroize::Zeroizing;
-
-    fn table(folder: &Path) -> (SlotTable, Secret) {
-        let root = Secret::generate();
-        (SlotTable::create(folder, Uuid::now_v7(), &root, 0).unwrap(), root)
-    }
-
-    fn passphrase(text: &str) -> Unlock {
-        Unlock::Passphrase(Zeroizing::new(text.to_owned()))
-    }
-
-    #[test]
-    fn every_slot_leads_to_the_one_root_key() {
-        let dir = tempfile::tempdir().unwrap();
-        let (table, root) = table(dir.path());
-        let (table, info) =
-            table.with_passphrase("correct horse battery", Cost::CHEAP, &root, 5).unwrap();
-        assert!(info.is_recovery && !info.unattended && info.created_ms == 5);
-        table.replace(dir.path()).unwrap();
-        let table = SlotTable::load(dir.path()).unwrap();
-        for unlock in [Unlock::File, passphrase("correct horse battery")] {
-            let opened = table.unlock(dir.path(), &unlock).unwrap();
-            assert_eq!(opened.expose_bytes(), root.expose_bytes(), "{unlock:?}");
-        }
-        let wrong = table.unlock(dir.path(), &passphrase("correct horse batterz"));
-        assert!(matches!(wrong, Err(KeyError::WrongPassphrase)));
-    }
-
-    #[test]
-    fn a_slot_that_is_not_there_says_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let (table, root) = table(dir.path());
-        let none = table.unlock(dir.path(), &passphrase("correct horse battery"));
-        assert!(matches!(none, Err(KeyError::NoSuchSlot { kind: SlotKind::Passphrase })));
-        for bad in ["", "too short", &"x".repeat(1_025)] {
-            let result = table.with_passphrase(bad, Cost::CHEAP, &root, 0);
-            assert!(matches!(result, Err(KeyError::PassphraseLength { .. })));
-        }
-        let first = table.infos()[0].id;
-        assert!(matches!(table.without(first), Err(KeyError::LastSlot { .. })));
-        assert!(matches!(table.without(Uuid::nil()), Err(KeyError::UnknownSlot { .. })));
-    }
-
-    /// Planted fault: the store id left out of the associated data and the check value.
-    #[test]
-    fn a_changed_table_or_key_file_opens_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let (good, _) = table(dir.path());
-        let changes: [fn(&mut SlotTable); 4] = [
-            |table| table.store = Uuid::now_v7(),
-            |table| table.slots[0].id = Uuid::now_v7(),
-            |table| table.slots[0].root_check = HexBytes::new([0; 32]),
-            |table| table.slots[0].wrapped_root = HexBytes::new([]),
-        ];
-        for (number, change) in changes.iter().enumerate() {
-            let mut table = good.clone();
-            change(&mut table);
-            let result = table.unlock(dir.path(), &Unlock::File);
-            assert!(matches!(result, Err(KeyError::WrongKeyFile { .. })), "change {number}");
-        }
-        std::fs::write(file::path(dir.path()), "not a key").unwrap();
-        let result = good.unlock(dir.path(), &Unlock::File);
-        assert!(matches!(result, Err(KeyError::WrongKeyFile { .. })));
-        for bad in ["", "{", "{\"format\":1}", "[]"] {
-            std::fs::write(path(dir.path()), bad).unwrap();
-            let result = SlotTable::load(dir.path());
-            assert!(matches!(result, Err(KeyError::SlotsDamaged)), "{bad}");
-        }
-    }
-
-    /// Planted fault: `root.key` destroyed before the new table is durable.
-    #[test]
-    fn a_crash_while_slots_change_locks_nobody_out() {
-        for at in 0.. {
-            let dir = tempfile::tempdir().unwrap();
-            let (table, root) = table(dir.path());
-            let file_slot = table.infos()[0].id;
-            let (table, _) =
-                table.with_passphrase("correct horse battery", Cost::CHEAP, &root, 0).unwrap();
-            table.replace(dir.path()).unwrap();
-            let less = table.without(file_slot).unwrap();
-            let (_, done) = disk::crash::run(at, || less.replace(dir.path()));
-
-            let table = SlotTable::load(dir.path()).unwrap();
-            table.unlock(dir.path(), &passphrase("correct horse battery")).unwrap();
-            table.sweep(dir.path()).unwrap();
-            let has_slot = table.infos().iter().any(|info| info.kind == SlotKind::File);
-            assert_eq!(has_slot, table.unlock(dir.path(), &Unlock::File).is_ok(), "step {at}");
-            assert_eq!(has_slot, file::path(dir.path()).exists(), "step {at}");
-            if done {
-                assert!(!has_slot && at > 8, "only {at} steps were ever planned");
-                return;
-            }
-        }
-    }
-}
+mod tests;

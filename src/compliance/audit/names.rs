@@ -55,6 +55,8 @@ named! {
         KeySlotRemoved = "KEY_SLOT_REMOVED",
         /// A slot was tried, to see that it still opens.
         KeySlotTested = "KEY_SLOT_TESTED",
+        /// The daemon had started locked, and its keys were opened.
+        KeysUnlocked = "KEYS_UNLOCKED",
         /// The root key was replaced, and every slot with it.
         RootKeyRotated = "ROOT_KEY_ROTATED",
         /// A new key-encryption key took over.
@@ -135,6 +137,8 @@ named! {
         PeerCredentials = "peer_credentials",
         /// A bearer token.
         Token = "token",
+        /// A client's certificate.
+        Certificate = "certificate",
         /// Nobody yet: a request without valid credentials.
         Nothing = "nothing",
     }

@@ -50,7 +50,8 @@ pub enum RemoveError {
         /// How.
         source: OverwriteError,
     },
-    /// A system call failed. After the rename the file keeps its `.removing` name.
+    /// A system call failed. After the rename the file keeps its new name; a resumed removal
+    /// finishes it or gives its own name back.
     #[error("removing the original of {recording}: {step}")]
     Io {
         /// Whose.
@@ -85,6 +86,8 @@ pub enum Step {
     Check,
     /// Taking the name away.
     Rename,
+    /// Looking at it for the last time, now that nobody finds it any more.
+    Confirm,
     /// Making the new name durable.
     SyncRename,
     /// Overwriting and reading back.
@@ -100,6 +103,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Check => "checking it",
             Self::Rename => "renaming it",
+            Self::Confirm => "checking it under its new name",
             Self::SyncRename => "syncing its new name",
             Self::Overwrite => "overwriting it",
             Self::Unlink => "unlinking it",
