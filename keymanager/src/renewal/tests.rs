@@ -188,7 +188,7 @@ fn any_subject() -> impl Strategy<Value = (i64, i64, String)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
     /// Whatever the dates, the window and the authority say: `Idle` ends in the future and before
     /// the emergency, and a `Hold` that is not about failures does so too.
