@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::UnknownRole;
 use crate::intake::profile::{PROFILES, Profile};
 
+use super::certificate::RawCertificate;
 use super::{
     ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, Layout, LogLevel, Overrides,
     Poll, StoreConfig,
@@ -28,6 +29,7 @@ pub(super) struct RawConfig {
     keys: RawKeys,
     client: Vec<RawClient>,
     seal: RawSeal,
+    certificate: RawCertificate,
     store: Vec<RawStore>,
 }
 
@@ -109,7 +111,7 @@ impl Default for RawListen {
         Self {
             https: SocketAddr::from(([127, 0, 0, 1], 9443)),
             health: SocketAddr::from(([127, 0, 0, 1], 9464)),
-            names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            names: DEFAULT_NAMES.map(str::to_owned).to_vec(),
             client_certificates: ClientCertificates::default(),
             client_ca: None,
         }
@@ -233,7 +235,8 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, seal, keys, client, store } = self;
+        let Self { state, log, listen, vault, ingest, seal, keys, certificate, client, store } =
+            self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -272,6 +275,7 @@ impl RawConfig {
             log,
             https: over.https.unwrap_or(listen.https),
             health: over.health.unwrap_or(listen.health),
+            certificate: certificate.validate(&names)?,
             names,
             client_certificates: listen.client_certificates,
             client_ca: listen.client_ca,
@@ -416,7 +420,7 @@ fn check_names(names: &[String]) -> Result<(), ConfigError> {
     }
 }
 
-fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
+pub(super) fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
     if path.is_absolute() {
         return Ok(());
     }
@@ -447,7 +451,7 @@ fn span_within(key: &str, span: Duration, least: u64, most: u64) -> Result<(), C
     ))
 }
 
-fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
+pub(super) fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
     ConfigError::Value { key: key.to_owned(), problem: problem.to_owned(), hint: hint.to_owned() }
 }
 
@@ -496,6 +500,7 @@ impl From<&Config> for RawConfig {
             },
             client: client.collect(),
             seal: RawSeal { to: config.seal_to.clone() },
+            certificate: RawCertificate::from(&config.certificate),
             store: store.collect(),
         }
     }
@@ -513,5 +518,8 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 const DAY_SECS: u64 = 86_400;
+/// What the certificate is for unless somebody says so.
+pub(super) const DEFAULT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 const STORES_MAX: usize = 256;
 const CLIENTS_MAX: usize = 1_000;

@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{Engine, FlowError, KeysStatus, StoreSlot};
+use crate::flow::{Engine, FlowError, KeysStatus, RenewalStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -38,6 +38,8 @@ pub struct Status {
     pub totals: Totals,
     /// Key versions and what happens to them.
     pub keys: KeysStatus,
+    /// How renewals of the certificate are going.
+    pub renewal: RenewalStatus,
 }
 
 /// One thing to mend.
@@ -194,6 +196,7 @@ impl Engine {
             started_at: self.started_at,
             totals: self.totals(),
             keys,
+            renewal: self.renewal_status(now),
         })
     }
 
@@ -273,14 +276,7 @@ impl Engine {
             });
         }
         warnings.extend(self.seal_key_warnings());
-        let left = self.certificate().not_after.since(now);
-        if left < CERTIFICATE_SHORT {
-            warnings.push(Warning {
-                code: "certificate-ends-soon",
-                message: format!("the certificate ends in {} days", left.as_secs() / 86_400),
-                hint: "see the log for why it was not renewed".to_owned(),
-            });
-        }
+        warnings.extend(self.certificate_warnings(now));
         warnings
     }
 }
@@ -382,6 +378,3 @@ fn store_status(slot: &StoreSlot, waiting: u64) -> StoreStatus {
         promise: storage.map_or("unknown", |report| report.promise.as_str()),
     }
 }
-
-/// From here on a person hears that the certificate was not renewed.
-const CERTIFICATE_SHORT: Duration = Duration::from_secs(14 * 86_400);

@@ -13,7 +13,7 @@ use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
 pub use super::moment::parse_time;
-use super::{Addresses, ApiError};
+use super::{Addresses, ApiError, renewal};
 
 /// The word people see. `Waiting` is everything from found to being sealed.
 pub fn state_word(group: StateGroup) -> &'static str {
@@ -103,6 +103,7 @@ pub(super) struct StatusView {
     totals: TotalsView,
     listen: Option<ListenView>,
     keys: super::keks::KeysView,
+    renewal: renewal::RenewalView,
 }
 
 #[derive(Serialize)]
@@ -231,6 +232,7 @@ impl StatusView {
                 watches: totals.watches,
                 scans: totals.scans,
             },
+            renewal: renewal::RenewalView::from(status.renewal),
             listen: addresses.map(|bound| ListenView {
                 https: bound.https.to_string(),
                 health: bound.health.to_string(),

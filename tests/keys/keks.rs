@@ -98,7 +98,7 @@ fn certificate_holds(daemon: &Daemon) {
     assert_eq!(daemon.recseal(&check).status.code(), Some(4));
 }
 
-/// 25,000 data keys, killed after a batch and again after the scrub, while calls come in. Planted
+/// 20,000 data keys, killed after a batch and again after the scrub, while calls come in. Planted
 /// faults: the mark set outside the transaction (the second life does not scrub); the cursor
 /// remembered instead of the rows.
 #[test]
@@ -106,16 +106,16 @@ fn a_move_that_is_killed_goes_on_and_sealing_with_it() {
     let (_folder, store, config) = ground();
     let mut daemon = Daemon::start(&["--config", &config]);
     daemon.stop();
-    plant(&daemon, 25_000);
-    // The first life rotates and dies after its second batch, the next one after the scrub.
-    daemon.begin(&[("RECSEAL_CRASH_AT", "keks.batch_moved:2")]);
+    plant(&daemon, 20_000);
+    // The first life rotates and dies after its first batch, the next one after the scrub.
+    daemon.begin(&[("RECSEAL_CRASH_AT", "keks.batch_moved:1")]);
     daemon.wait_until("it answers", |daemon| daemon.try_json(&["status"]).is_some());
     daemon.json(&["keys", "rotate", "--compromised"]);
-    let end = daemon.wait_for_end("keks.batch_moved:2");
+    let end = daemon.wait_for_end("keks.batch_moved:1");
     assert_eq!(end.signal(), Some(9));
     let moved = keys_of(&daemon.state().join("catalog.db"));
     let moved = moved.iter().filter(|(_, key)| key.version() == 2).count();
-    assert!(moved > 0 && moved < 25_000, "{moved} moved");
+    assert!(moved > 0 && moved < 20_000, "{moved} moved");
     record(&store, "call", 6);
     daemon.begin(&[("RECSEAL_CRASH_AT", "keks.scrubbed:1")]);
     let end = daemon.wait_for_end("keks.scrubbed:1");
@@ -124,17 +124,17 @@ fn a_move_that_is_killed_goes_on_and_sealing_with_it() {
     daemon.begin(&[]);
     daemon.wait_until("it answers", |daemon| daemon.try_json(&["status"]).is_some());
     daemon.json(&["keys", "rewrap", "--wait"]);
-    wait_for(&mut daemon, 25_006);
+    wait_for(&mut daemon, 20_006);
     let status = daemon.json(&["status"]);
     assert_eq!(status["keys"]["rewrap"]["pending"], 0);
     assert!(!status["warnings"].to_string().contains("compromised"), "{status}");
     let entries = daemon.json(&["audit", "--activity", "KEYS_REWRAPPED"]);
     let details: Vec<_> = entries.as_array().unwrap().iter().map(|e| e["detail"].clone()).collect();
-    assert_eq!(details[0], "version=2 data_keys=25000 failed=0");
+    assert_eq!(details[0], "version=2 data_keys=20000 failed=0");
     daemon.stop();
     let keys = open_keys(&daemon);
     let rows = keys_of(&daemon.state().join("catalog.db"));
-    assert_eq!(rows.len(), 25_006);
+    assert_eq!(rows.len(), 20_006);
     for (recording, key) in &rows {
         assert_eq!(key.version(), 2);
         keys.unwrap(recording.0, key).unwrap();
