@@ -275,7 +275,6 @@ fn build_with(
         rotate_every: config.keys.rotate_every,
         destroy_wait: config.keys.destroy_wait,
     });
-    engine.plan_certificate(config.certificate.plan(config.chosen_names()));
     accept_clients(&engine, config);
     if let Err(error) = engine.tend_authority(clock.now()) {
         tracing::error!(error = %error, "the internal authority was not tended");

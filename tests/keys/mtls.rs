@@ -344,7 +344,6 @@ fn another_authority_may_name_clients() {
     let ssl = |args: &str| openssl(folder.path(), args).unwrap();
     let ec = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     ssl(&format!("req -x509 -subj /CN=Corp {ec} -keyout ca.key -out ca.pem -days 3650"));
-    let now_ms = real_now_ms();
     let mut bundles = Vec::new();
     for (name, extension) in [
         ("cn", "basicConstraints=CA:FALSE"),
@@ -361,6 +360,8 @@ fn another_authority_may_name_clients() {
         };
         bundles.push(file("key") + &file("pem"));
     }
+    // openssl dates by the real clock, in whole seconds.
+    let now_ms = real_now_ms() + HOUR_MS;
     let ca = folder.path().join("ca.pem");
     let config = format!(
         "[listen]\nclient_ca = '{}'\n{CONFIG}[[client]]\nname='mon.example'\nrole='ops'\n\
