@@ -122,7 +122,7 @@ fn said(output: &Output) -> String {
     )
 }
 
-/// Planted faults: `/readyz` answers 200 while locked; refused attempts forgotten.
+/// Planted fault: refused attempts forgotten.
 #[test]
 fn a_locked_start_waits_for_a_person_and_loses_nothing() {
     let mut bench = Bench::start();

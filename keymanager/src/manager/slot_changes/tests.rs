@@ -310,7 +310,6 @@ fn a_crash_while_the_root_key_changes_locks_nobody_out() {
 }
 
 /// After a failure in the middle the running program goes on, and a repetition finishes it.
-/// Planted fault: the old key given up though sealing anew failed.
 #[test]
 fn a_failed_rotation_can_be_repeated_without_a_restart() {
     for at in 0.. {
@@ -332,7 +331,6 @@ fn a_failed_rotation_can_be_repeated_without_a_restart() {
     }
 }
 
-/// Planted fault: `derive(Debug)` of `Means`.
 #[test]
 fn nothing_given_is_shown() {
     let (case, keys) = Case::new();
