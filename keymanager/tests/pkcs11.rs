@@ -137,7 +137,7 @@ fn a_token_alone_opens_the_store() {
     assert!(locked.to_string().contains("not its key"), "{locked}");
 }
 
-/// Each reason has words of its own. Planted fault: SoftHSM's general error taken at its word.
+/// Each reason has words of its own.
 #[test]
 fn what_a_token_lacks_is_told() {
     let Some(bench) = Bench::for_test("what_a_token_lacks_is_told") else { return };
@@ -189,7 +189,6 @@ fn the_key_stays_on_the_token() {
 }
 
 /// Eight threads test and add at once: a module is one for the whole process.
-/// Planted fault: no lock around a visit.
 #[test]
 fn threads_do_not_end_each_others_sessions() {
     let Some(bench) = Bench::for_test("threads_do_not_end_each_others_sessions") else { return };
