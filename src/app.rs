@@ -9,14 +9,18 @@
 
 mod locked;
 
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keymanager::{KeyError, KeyManager, Surroundings, Unlock};
+use keymanager::gate::{self, Notice};
+use keymanager::{
+    Candidate, CertificateRequest, CertificateSource, ClientPolicy, GatePolicy, KeyError,
+    KeyManager, RequestPurpose, Surroundings, Unlock,
+};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -24,14 +28,15 @@ use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
-use crate::compliance::audit::Activity;
+use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::config;
-use crate::config::{Config, Poll, StoreConfig};
+use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
+use crate::daemon::certificates::{Certificates, Renewals};
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
-use crate::flow::{Engine, FlowError, Layout, Parts, StoreSpec};
+use crate::flow::{ClientRule, Engine, FlowError, KeyPolicy, Layout, Parts, StoreSpec};
 use crate::http;
 use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
@@ -87,6 +92,10 @@ impl AppError {
                 "choose another address with --listen or --health-listen; port 0 picks a free one"
             }
             Self::Listen(ListenError::NotASocket) => "move the file away, or choose another folder",
+            Self::Keys(KeyError::Refused { .. }) => "`recseal certs check FILE` says what to do",
+            Self::Keys(KeyError::BadNames { .. }) => {
+                "say --names recorder1.example.org: names that an authority can know"
+            }
             Self::Folder { .. } => "check that it can be made there, and by this user",
             Self::Keys(KeyError::Locked { .. }) => {
                 "start `recseal serve`: it comes up locked, then `recseal keys unlock` opens the keys"
@@ -110,6 +119,21 @@ pub struct Prepared {
     pub created: bool,
     /// SHA-256 of the certificate, hex.
     pub certificate_sha256: String,
+    /// The request that was asked for.
+    pub request: Option<CertificateRequest>,
+    /// What the gate remarked about the certificate that was brought.
+    pub notices: Vec<Notice>,
+}
+
+/// What the certificate of a first start is to be.
+#[derive(Debug)]
+pub enum FirstCertificate {
+    /// Self-signed.
+    SelfSigned,
+    /// Brought by a person.
+    Brought(Box<Candidate>, GatePolicy),
+    /// Self-signed, until an authority has answered the request that is made.
+    Requested,
 }
 
 /// Makes the state folder complete without starting anything: keys, certificate, catalog, vault.
@@ -117,19 +141,56 @@ pub struct Prepared {
 ///
 /// # Errors
 ///
-/// [`AppError`]; what was made so far stays and is used by the next call.
+/// [`AppError`]; what was made so far stays and is used by the next call. A certificate that the
+/// gate refuses is refused before anything is made.
 pub fn prepare(
     config: &Config,
     clock: &Clock,
+    first: &FirstCertificate,
     recovery: Option<&Zeroizing<String>>,
 ) -> Result<Prepared, AppError> {
+    let now_ms = clock.now().as_millis();
+    if let FirstCertificate::Brought(candidate, policy) = first {
+        let report = gate::check(candidate, policy, None, now_ms);
+        if !report.passed() {
+            return Err(KeyError::Refused { report: Box::new(report) }.into());
+        }
+    }
     let (keys, created) = open_keys(config, clock)?;
     let lacks_recovery = !keys.slots().iter().any(|slot| slot.is_recovery);
     if let Some(passphrase) = recovery.filter(|_| lacks_recovery) {
-        keys.add_passphrase_slot(passphrase, clock.now().as_millis())?;
+        keys.add_passphrase_slot(passphrase, now_ms)?;
     }
-    open_catalog(config)?;
-    Ok(Prepared { created, certificate_sha256: keys.tls().facts().sha256 })
+    let catalog = open_catalog(config)?;
+    let mut made =
+        Prepared { created, certificate_sha256: String::new(), request: None, notices: Vec::new() };
+    let note = |activity, id| {
+        let entry = AuditEntry::new(clock.now(), Actor::DAEMON, activity).on_object(id);
+        catalog.write(|tx| tx.append_audit(&entry))
+    };
+    match first {
+        FirstCertificate::SelfSigned => {}
+        FirstCertificate::Brought(candidate, policy) => {
+            let source = CertificateSource::Imported;
+            match keys.adopt(candidate, source, policy, now_ms) {
+                Ok(adopted) => {
+                    made.notices = adopted.notices;
+                    note(Activity::CertificateImported, adopted.id)?;
+                }
+                // Called again with the same file: that is what was wanted.
+                Err(KeyError::NothingNew) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        FirstCertificate::Requested => {
+            let names = GatePolicy::for_server(&config.names).wanted_names;
+            let request = keys.request_certificate(&names, RequestPurpose::Manual, now_ms)?;
+            note(Activity::CertificateRequested, request.id)?;
+            made.request = Some(request);
+        }
+    }
+    made.certificate_sha256 = keys.tls().facts().sha256;
+    Ok(made)
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.
@@ -180,9 +241,12 @@ fn build_with(
     keys: KeyManager,
     created: bool,
 ) -> Result<Engine, AppError> {
-    // A renewal that fails leaves the old certificate serving; housekeeping tries again.
-    if let Err(error) = keys.ensure_certificate(clock.now().as_millis()) {
-        tracing::error!(%error, "the certificate was not renewed");
+    // Renewals are the driver's affair: by then it is known whether the clock is to be believed.
+    // The gate looks at what is served, too: it goes on being served, but somebody should know.
+    // Which root its clients have is not known here.
+    let lenient = GatePolicy { allow_private: true, ..GatePolicy::default() };
+    for refusal in keys.check_live_certificate(&lenient, clock.now().as_millis()).refusals {
+        tracing::warn!(code = refusal.code.as_str(), "the certificate in use would be refused");
     }
     let catalog = open_catalog(config)?;
     if created {
@@ -191,7 +255,7 @@ fn build_with(
     }
     let vault = LocalVault::open(&config.vault, vault::Layout::Own, config.reserve_bytes)?;
     let stores = config.stores.iter().map(spec_of).collect::<Result<_, _>>()?;
-    Ok(Engine::new(Parts {
+    let engine = Engine::new(Parts {
         catalog,
         keys,
         vault,
@@ -202,7 +266,47 @@ fn build_with(
         workers: config.workers,
         batch: config.batch,
         started_at: clock.now(),
-    })?)
+    })?
+    .with_key_policy(KeyPolicy {
+        rotate_every: config.keys.rotate_every,
+        destroy_wait: config.keys.destroy_wait,
+    });
+    accept_clients(&engine, config);
+    if let Err(error) = engine.tend_authority(clock.now()) {
+        tracing::error!(error = %error, "the internal authority was not tended");
+    }
+    engine.plan_certificate(config.certificate.plan(config.chosen_names()));
+    Ok(engine)
+}
+
+/// Sets who may show a certificate. Authorities that cannot be read are no reason not to start:
+/// nobody is let in by them, and tokens and the socket go on working.
+fn accept_clients(engine: &Engine, config: &Config) {
+    let rules = config
+        .clients
+        .iter()
+        .map(|client| ClientRule { name: client.name.clone(), role: client.role });
+    let read = |path: &PathBuf| {
+        let mut bytes = Vec::new();
+        let file = std::fs::File::open(path)?;
+        file.take(CLIENT_CA_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let other_authorities = config.client_ca.as_ref().map(read).transpose();
+    let other_authorities = other_authorities.unwrap_or_else(|error| {
+        tracing::error!(%error, "listen.client_ca cannot be read: its clients are refused");
+        None
+    });
+    let ask = config.client_certificates == ClientCertificates::Optional;
+    let other_authorities = other_authorities.unwrap_or_default();
+    let policy = ClientPolicy { ask, other_authorities };
+    let rules: Vec<ClientRule> = rules.collect();
+    if let Err(error) = engine.accept_clients(policy, rules.clone()) {
+        tracing::error!(%error, "listen.client_ca is no PEM file of certificates");
+        let policy = ClientPolicy { ask, other_authorities: Vec::new() };
+        if let Err(error) = engine.accept_clients(policy, rules) {
+            tracing::error!(%error, "no client certificates are accepted");
+        }
+    }
 }
 
 /// The keys of the state folder, made if there are none, opened by a slot that needs nobody.
@@ -270,8 +374,8 @@ fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
         ..StoreSettings::default()
     };
     let profile = Profile::named(&store.profile)?;
-    let overwrite = store.overwrite;
-    Ok(StoreSpec { path: store.path.clone(), profile, layout, settings, overwrite })
+    let (overwrite, seal_to) = (store.overwrite, store.seal_to.clone());
+    Ok(StoreSpec { path: store.path.clone(), profile, layout, settings, overwrite, seal_to })
 }
 
 /// Opens the doors, starts the tasks, says so, and waits for the end.
@@ -289,6 +393,7 @@ async fn run(
     let bell = Arc::new(Bell::default());
     let daemon_uid = rustix::process::geteuid().as_raw();
     let doors_pool = WorkPool::new(DOOR_JOBS);
+    let renewals = Arc::new(Renewals::default());
     let services = Services::new(
         Arc::clone(&engine),
         doors_pool.clone(),
@@ -296,7 +401,8 @@ async fn run(
         Arc::clone(&bell),
         daemon_uid,
     )
-    .within(surroundings());
+    .within(surroundings())
+    .with_renewals(Arc::clone(&renewals));
     let https = listen::bind_tcp(config.https).await?;
     let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
     services.announce(addresses);
@@ -305,9 +411,19 @@ async fn run(
     let api = http::api(services.clone());
     doors.spawn(unix.serve(api.clone(), stopped.clone()));
     let tls = Arc::clone(&engine);
-    doors.spawn(listen::serve_tls(https, api, move || tls.keys().tls().current(), stopped.clone()));
+    let identity = move || tls.keys().tls().current();
+    let connections = services.connections();
+    doors.spawn(listen::serve_tls(https, api, identity, connections, stopped.clone()));
     doors.spawn(listen::serve_plain(health, http::health(services), stopped.clone()));
 
+    let certificates = Certificates::new(
+        Arc::clone(&engine),
+        WorkPool::new(1),
+        clock.clone(),
+        renewals,
+        config.certificate.supply(),
+        addresses.https,
+    );
     let daemon = Daemon {
         engine: Arc::clone(&engine),
         clock,
@@ -317,6 +433,7 @@ async fn run(
         heartbeat: Heartbeat::default(),
     };
     let mut tasks = daemon.start(&stopped);
+    tasks.spawn(certificates.run(stopped.clone()));
     tracing::info!(https = %addresses.https, health = %addresses.health, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
@@ -369,8 +486,10 @@ fn finish(runtime: Runtime, engine: &Engine, clock: &Clock) {
 const DOOR_THREADS: usize = 2;
 /// Blocking jobs of the doors at the same time.
 const DOOR_JOBS: usize = 16;
+/// Longer ones hold something else than authorities.
+const CLIENT_CA_BYTES_MAX: u64 = 1 << 20;
 /// One place for each task.
-const TASKS: usize = 3;
+const TASKS: usize = 4;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

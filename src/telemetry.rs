@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock::Timestamp;
 use crate::flow::Status;
 
 /// Where log lines go.
@@ -82,9 +83,31 @@ struct StateLabel {
     state: &'static str,
 }
 
+/// A version that goes on changes its label: the old line ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyVersionLabels {
+    version: u32,
+    state: &'static str,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByLabel {
     by: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
 }
 
 impl Metrics {
@@ -109,6 +132,7 @@ impl Metrics {
         registry.register("build", "What is running", Info::new(version));
         registry.register("http_requests", "Requests answered", self.requests.clone());
         recordings(&mut registry, status);
+        key_versions(&mut registry, status);
         let totals = &status.totals;
         for (name, help, value) in [
             ("sealed", "Recordings sealed since start", totals.sealed),
@@ -145,6 +169,7 @@ impl Metrics {
             gauge.set(value);
             registry.register(name, help, gauge);
         }
+        renewals(&mut registry, status);
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string cannot fail");
         text
@@ -176,6 +201,64 @@ fn recordings(registry: &mut Registry, status: &Status) {
     registry.register("files_found", "Files found since start", found);
 }
 
+fn key_versions(registry: &mut Registry, status: &Status) {
+    let keys = &status.keys;
+    let states = Family::<KeyVersionLabels, Gauge>::default();
+    for info in &keys.versions {
+        let labels = KeyVersionLabels { version: info.version, state: info.state.as_str() };
+        states.get_or_create(&labels).set(1);
+    }
+    registry.register("key_version_state", "The state of each key version", states);
+    let next = keys.next_rotation_at.map_or(0, |moment| moment.as_millis() / 1_000);
+    for (name, help, value) in [
+        ("key_active_age_seconds", "Age of the active version", gauged(keys.active_age.as_secs())),
+        ("key_rewrap_pending", "Data keys to be wrapped anew", gauged(keys.rewrap_pending)),
+        ("key_next_rotation_timestamp_seconds", "When it is replaced; 0: by people", next),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+}
+
+/// The certificate over time. `tls_not_after_seconds` is the older name of the first one.
+fn renewals(registry: &mut Registry, status: &Status) {
+    let (certificate, renewal) = (&status.certificate, &status.renewal);
+    let seconds = |moment: Option<Timestamp>| moment.map_or(0, |at| at.as_millis() / 1_000);
+    let by_source = |at: Option<Timestamp>| {
+        let family = Family::<SourceLabel, Gauge>::default();
+        family.get_or_create(&SourceLabel { source: certificate.source }).set(seconds(at));
+        family
+    };
+    for (name, help, at) in [
+        ("not_after", "When the certificate ends", Some(certificate.not_after)),
+        ("not_before", "When the certificate began", Some(certificate.not_before)),
+        ("renewal", "When its renewal is planned, 0 if nobody renews it", renewal.next),
+        ("last_success", "When it was last renewed, 0 if never", renewal.last_success),
+    ] {
+        let name = format!("certificate_{name}_timestamp_seconds");
+        registry.register(name, format!("{help}, seconds since 1970"), by_source(at));
+    }
+    let results = Family::<ResultLabel, Counter>::default();
+    results.get_or_create(&ResultLabel { result: "ok" }).inc_by(renewal.renewed);
+    results.get_or_create(&ResultLabel { result: "failed" }).inc_by(renewal.failed);
+    registry.register("certificate_renewals", "Renewals since start", results);
+    for (name, help, value) in [
+        ("certificate_consecutive_failures", "Failed renewals in a row", renewal.failures.into()),
+        ("clock_suspect", "1 while the clock is not believed", renewal.clock_suspect.into()),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+    let served = Family::<ListenerLabel, Gauge>::default();
+    if let Some(matches) = renewal.served_matches {
+        served.get_or_create(&ListenerLabel { listener: "https" }).set(matches.into());
+    }
+    let help = "1 if the listener serves the stored certificate, asked every ten minutes";
+    registry.register("certificate_served_matches_store", help, served);
+}
+
 fn gauged(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -185,8 +268,7 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 
 #[cfg(test)]
 mod tests {
-    use crate::clock::Timestamp;
-    use crate::flow::{CertificateStatus, Counts, Totals};
+    use crate::flow::{CertificateStatus, Counts, KeysStatus, RenewalStatus, Totals};
 
     use super::*;
 
@@ -227,7 +309,18 @@ mod tests {
             warnings: vec![],
             checks: vec![],
             started_at: start,
+            keys: KeysStatus {
+                rewrap_pending: 12,
+                next_rotation_at: Some(Timestamp::from_millis(3_000)),
+                ..KeysStatus::default()
+            },
             totals: Totals { found: 7, found_by_scan: 5, sealed_bytes: 11, ..Totals::default() },
+            renewal: RenewalStatus {
+                renewed: 3,
+                failures: 2,
+                served_matches: Some(true),
+                ..RenewalStatus::default()
+            },
         };
         let text = metrics.render(&status);
         for line in [
@@ -240,7 +333,15 @@ mod tests {
             "recseal_seal_failures_total 0",
             "recseal_watch_overflows_total 0",
             "recseal_tls_not_after_seconds 2000",
+            "recseal_certificate_not_after_timestamp_seconds{source=\"self-signed\"} 2000",
+            "recseal_certificate_renewals_total{result=\"ok\"} 3",
+            "recseal_certificate_renewals_total{result=\"failed\"} 0",
+            "recseal_certificate_consecutive_failures 2",
+            "recseal_certificate_served_matches_store{listener=\"https\"} 1",
+            "recseal_clock_suspect 0",
             "recseal_waiting_bytes 9",
+            "recseal_key_rewrap_pending 12",
+            "recseal_key_next_rotation_timestamp_seconds 3",
             "recseal_http_requests_total{route=\"/api/v1/recordings/{id}\",status=\"404\"} 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

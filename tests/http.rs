@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -192,11 +193,14 @@ fn a_revoked_token_opens_nothing() {
 
 /// A daemon with one sealed recording.
 fn with_recording() -> (Daemon, String, Vec<u8>, tempfile::TempDir) {
+    // 1.3 MB: several pieces, many chunks, no round number.
+    with_recording_of(Marker::new().wav(83))
+}
+
+fn with_recording_of(original: Vec<u8>) -> (Daemon, String, Vec<u8>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let store: PathBuf = folder.path().join("calls");
     std::fs::create_dir(&store).unwrap();
-    // 1.3 MB: several pieces, many chunks, no round number.
-    let original = Marker::new().wav(83);
     std::fs::write(store.join("+12025550143.wav"), &original).unwrap();
     let config = folder.path().join("recseal.toml");
     let text = format!("[[store]]\npath = '{}'\nsettle = '1s'\n", store.display());
@@ -206,6 +210,58 @@ fn with_recording() -> (Daemon, String, Vec<u8>, tempfile::TempDir) {
     daemon.wait_until("the recording is sealed", |d| !available(d).as_array().unwrap().is_empty());
     let id = available(&daemon)[0]["id"].as_str().unwrap().to_owned();
     (daemon, id, original, folder)
+}
+
+/// Who accepts lines hears how far a verification is, and the last line is what was found; everybody
+/// else gets one document. The command shows a bar and ends as without one.
+///
+/// Planted faults: progress after each file only; what goes wrong in the middle ends the lines
+/// without a word; lines for everybody.
+#[test]
+fn a_long_verification_says_how_far_it_is() {
+    let (daemon, id, original, _folder) = with_recording_of(Marker::new().fill(24 << 20));
+    let caller = Caller::new(&daemon);
+    let token = bearer(&daemon, Role::Admin);
+    let path = format!("/api/v1/recordings/{id}/verify");
+    let verify = |accept: &str| {
+        let headers = [("authorization", token.as_str()), ("accept", accept)];
+        caller.ask("POST", &path, &headers, "")
+    };
+    let lines_of = |answer: &Answer| -> Vec<Value> {
+        assert_eq!(answer.header("content-type"), "application/x-ndjson");
+        let body = std::str::from_utf8(answer.body.as_ref().unwrap()).unwrap();
+        body.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let whole = verify("*/*");
+    assert_eq!((whole.status, whole.header("content-type")), (200, "application/json"));
+    let document: Value = serde_json::from_slice(&whole.body.unwrap()).unwrap();
+    assert_eq!(document["plain_bytes"], original.len());
+
+    let told = verify("application/x-ndjson");
+    assert_eq!((told.status, told.header("cache-control")), (200, "no-store"));
+    let mut lines = lines_of(&told);
+    assert_eq!(lines.pop(), Some(document));
+    assert!(lines.len() >= 4, "{lines:?}");
+    assert!(lines.iter().all(|line| line["total_bytes"] == original.len()), "{lines:?}");
+    assert!(lines.is_sorted_by_key(|line| line["done_bytes"].as_u64()), "{lines:?}");
+    assert_eq!(daemon.json(&["verify", &id])["verified"], true);
+
+    let shown = daemon.json(&["recordings", "show", &id]);
+    let sealed = daemon.vault().join(shown["copies"][0]["path"].as_str().unwrap());
+    let sealed = std::fs::File::options().read(true).write(true).open(sealed).unwrap();
+    // Near the end, but not in the last chunk: that one is tried first.
+    let late = sealed.metadata().unwrap().len() - 200_000;
+    let mut byte = [0];
+    sealed.read_exact_at(&mut byte, late).unwrap();
+    sealed.write_all_at(&[byte[0] ^ 1], late).unwrap();
+    let mut lines = lines_of(&verify("application/x-ndjson"));
+    let problem = lines.pop().unwrap();
+    assert_eq!((&problem["code"], &problem["status"]), (&"damaged".into(), &500.into()));
+    assert!(lines.len() >= 4, "{lines:?}");
+    let said = daemon.recseal(&["verify", &id]);
+    let words = String::from_utf8_lossy(&said.stderr);
+    assert_eq!(said.status.code(), Some(4), "{words}");
+    assert!(words.contains("hint: restore the sealed copy"), "{words}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::io;
 
 use uuid::Uuid;
 
+use crate::authority::AuthorityError;
 use crate::gate::Report;
 use crate::key_state::{IllegalKeyTransition, KeyState};
 use crate::seal_key::SealKeyError;
@@ -227,6 +228,12 @@ pub enum KeyError {
         source: rustls::Error,
     },
 
+    /// The internal authority refuses.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The file of further authorities for clients is no PEM with certificates.
+    #[error("the certificates of the other authorities cannot be read")]
+    OtherAuthorities,
     /// The gate keeps the certificate out.
     #[error("the certificate is refused: {report}")]
     Refused {
@@ -317,6 +324,8 @@ impl KeyError {
             | Self::Issue { .. }
             | Self::CertificateDamaged
             | Self::Tls { .. }
+            | Self::Authority(_)
+            | Self::OtherAuthorities
             | Self::Refused { .. }
             | Self::NothingNew
             | Self::UnknownCertificate { .. }

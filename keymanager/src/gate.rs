@@ -39,6 +39,20 @@ pub struct GatePolicy {
     pub allow_private: bool,
 }
 
+impl GatePolicy {
+    /// What a server that is known by `names` asks of a certificate. Names that only this host
+    /// itself uses (localhost, loopback addresses, names without a dot) are no public
+    /// authority's, so none of them is asked for.
+    pub fn for_server(names: &[String]) -> Self {
+        let is_public = |name: &&String| match name.parse::<std::net::IpAddr>() {
+            Ok(address) => !address.is_loopback(),
+            Err(_) => name.contains('.') && !name.ends_with(".localhost"),
+        };
+        let wanted_names = names.iter().filter(is_public).cloned().collect();
+        Self { wanted_names, ..Self::default() }
+    }
+}
+
 /// Checks `candidate`; changes nothing. Some 10 ms, most of it for the platform's roots.
 pub fn check(
     candidate: &Candidate,

@@ -21,7 +21,7 @@ mod pkcs12;
 
 use zeroize::Zeroizing;
 
-use crate::gate::{Finding, GateCode, Notice, Refusal};
+use crate::gate::{Finding, GateCode, Notice, Refusal, strength};
 use crate::hex::HexBytes;
 
 /// A chain, and usually its key, that could be read. Not checked.
@@ -52,6 +52,14 @@ impl Candidate {
         if let Some(key) = key {
             // The key file of some tools holds the certificates once more.
             found.merge(pem_text::read(key, password)?);
+            if found.keys.is_empty() {
+                return Err(Finding::new(
+                    GateCode::NoKey,
+                    "there is no private key in the key file",
+                    "a key in PEM begins with -----BEGIN PRIVATE KEY-----; DER is converted by: \
+                     openssl pkey -inform DER -in FILE -out key.pem",
+                ));
+            }
         }
         if found.certificates.is_empty() {
             return Err(no_certificate(found.keys.is_empty()));
@@ -105,7 +113,11 @@ impl Candidate {
     }
 
     fn of(mut found: Found) -> Result<Self, Refusal> {
-        found.keys.dedup_by(|a, b| a.as_bytes() == b.as_bytes());
+        // The same key may come as PKCS#8 and in older clothes.
+        let public = |key: &HexBytes| strength::public_key_of(key);
+        found.keys.dedup_by(|a, b| {
+            a.as_bytes() == b.as_bytes() || (public(a).is_some() && public(a) == public(b))
+        });
         if found.keys.len() > 1 {
             return Err(Finding::new(
                 GateCode::SeveralKeys,
@@ -122,6 +134,16 @@ impl Candidate {
         }
         arrange::arrange(found)
     }
+}
+
+/// Certificates to trust, from PEM; DER.
+///
+/// # Errors
+///
+/// The refusal that says what cannot be read, also if there is none.
+pub fn roots_from_pem(pem: &[u8]) -> Result<Vec<Vec<u8>>, Refusal> {
+    let roots = pem_text::read(pem, None)?.certificates;
+    if roots.is_empty() { Err(no_certificate(true)) } else { Ok(roots) }
 }
 
 /// What was found in a file, in its order.

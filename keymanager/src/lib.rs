@@ -22,7 +22,10 @@
 //!   root certificates this host trusts.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
+mod acme;
+mod authority;
 mod certificate;
+mod clients;
 mod data_key;
 mod der;
 mod disk;
@@ -36,7 +39,9 @@ mod key_state;
 mod keyring;
 mod keystream;
 mod manager;
+pub mod renewal;
 mod request;
+mod revocation;
 mod seal_key;
 mod secret;
 mod shares;
@@ -48,19 +53,23 @@ mod stored_tls;
 mod tls;
 mod tombstone;
 
+pub use acme::{AcmeOrder, CertificateId};
+pub use authority::{AuthorityChange, AuthorityError, AuthorityState, ClientKey, IssuingInfo};
 pub use certificate::{CertificateFacts, RenewalReason};
+pub use clients::{ClientCertificate, ClientPolicy, ClientRefusal};
 pub use data_key::{DataKey, KeyFileError};
 pub use error::KeyError;
 pub use gate::GatePolicy;
-pub use import::{Candidate, FILE_BYTES_MAX};
+pub use import::{Candidate, FILE_BYTES_MAX, roots_from_pem};
 pub use key_state::{IllegalKeyTransition, KeyEvent, KeyState};
 pub use keyring::{KeyVersionInfo, Rewrapper, WrappedKey};
 pub use keystream::Keystream;
 pub use manager::{
     Adopted, CertificateChange, CertificateInfo, CertificateStanding, Destroyed, Destruction,
-    KeyManager, KeyWarning, RootRotation, RotationReason,
+    IssuedClient, KeyManager, KeyWarning, RootRotation, RotationReason,
 };
 pub use request::{CertificateRequest, RequestInfo, RequestPurpose};
+pub use revocation::{IssuedInfo, RevocationReason, UnknownReason};
 pub use seal_key::{
     Announcement, SealAlgorithm, SealKeyError, SealKeyId, SealKeyInfo, SealKeyVersionInfo,
     SealPrivateKey, SealPublicKey, SealedDataKey, SealedKeyFile, StoredDataKey,
@@ -80,4 +89,10 @@ pub use tombstone::{TOMBSTONE_CONTEXT, Tombstone};
 /// 256 random bits, for whoever makes a credential out of them. Wiped when dropped.
 pub fn expose_random() -> zeroize::Zeroizing<[u8; 32]> {
     zeroize::Zeroizing::new(*secret::Secret::generate().expose_bytes())
+}
+
+/// The roots that this host trusts, DER; none if it has none.
+pub fn platform_roots() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs();
+    found.certs.iter().map(|certificate| certificate.to_vec()).collect()
 }

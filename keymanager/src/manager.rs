@@ -1,7 +1,9 @@
 //! The key manager: the one door to the keys of a state folder.
 
+mod authority;
 mod certificates;
 mod keks;
+mod renewal;
 mod slot_changes;
 
 use std::fs::{self, File, OpenOptions};
@@ -15,10 +17,12 @@ use rustix::fs::{FlockOperation, flock};
 use uuid::Uuid;
 
 use crate::certificate::{self, RenewalReason};
+use crate::clients::ClientPolicy;
 use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
 use crate::keyring::{Keyring, WrappedKey};
+use crate::renewal::RenewalState;
 use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
@@ -27,6 +31,7 @@ use crate::store::{self, Contents, Store};
 use crate::stored_tls::{CertificateSource, StoredCertificate, StoredTls};
 use crate::tls::TlsIdentity;
 
+pub use authority::IssuedClient;
 pub use certificates::{Adopted, CertificateInfo, CertificateStanding};
 
 pub use slot_changes::RootRotation;
@@ -38,6 +43,8 @@ pub struct KeyManager {
     _lock: File,
     contents: ArcSwap<Contents>,
     tls: TlsIdentity,
+    /// Whom the listeners ask for a certificate.
+    clients: ArcSwap<ClientPolicy>,
     /// Taken by whoever changes something; readers use `contents` and `tls`.
     writer: Mutex<Writer>,
 }
@@ -133,6 +140,8 @@ impl KeyManager {
             tls,
             tombstones: Vec::new(),
             seal_keys: SealKeyTable::default(),
+            authority: None,
+            renewal: RenewalState::default(),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;
@@ -267,6 +276,7 @@ impl KeyManager {
             contents: ArcSwap::from_pointee(contents),
             tls,
             writer: Mutex::new(writer),
+            clients: ArcSwap::default(),
         })
     }
 

@@ -36,10 +36,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use crate::authority::Authority;
 use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
 use crate::keyring::Keyring;
+use crate::renewal::RenewalState;
 use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
@@ -59,6 +61,9 @@ pub(crate) struct Contents {
     pub(crate) tombstones: Vec<Tombstone>,
     /// Public halves only.
     pub(crate) seal_keys: SealKeyTable,
+    pub(crate) authority: Option<Authority>,
+    #[serde(default)]
+    pub(crate) renewal: RenewalState,
 }
 
 impl Contents {
@@ -67,6 +72,9 @@ impl Contents {
             return Err(KeyError::Inconsistent { rule: "there is a signing key" });
         }
         self.seal_keys.check()?;
+        if let Some(authority) = &self.authority {
+            authority.check()?;
+        }
         self.keyring.check()
     }
 }
@@ -134,7 +142,7 @@ impl Store {
                 Read::Whole(contents) => {
                     contents.check()?;
                     store.settle(generation, &damaged).map_err(KeyError::disk(SETTLING))?;
-                    return Ok((store, contents));
+                    return Ok((store, *contents));
                 }
                 Read::Damaged => damaged.push(generation),
                 Read::Foreign => {
@@ -275,7 +283,7 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn every_generation(&self) -> Vec<Contents> {
         let whole = |generation| match self.read(generation).unwrap() {
-            Read::Whole(contents) => Some(contents),
+            Read::Whole(contents) => Some(*contents),
             Read::Damaged | Read::Foreign => None,
         };
         numbered(&self.folder, GENERATION).unwrap().into_iter().filter_map(whole).collect()
@@ -304,7 +312,7 @@ impl Store {
         }
         // It is authentic, so what we cannot read is not damage but news from the future.
         serde_json::from_slice(&plaintext)
-            .map(Read::Whole)
+            .map(|contents| Read::Whole(Box::new(contents)))
             .map_err(|_| KeyError::LaterFormat { generation })
     }
 
@@ -380,7 +388,7 @@ impl Store {
 
 /// What reading one generation found.
 enum Read {
-    Whole(Contents),
+    Whole(Box<Contents>),
     Damaged,
     /// Whole as far as one can see, but of another store.
     Foreign,

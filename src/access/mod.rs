@@ -179,6 +179,11 @@ pub enum Authenticated {
         /// The token's id, not the token.
         id: String,
     },
+    /// A client's certificate, whose key the client proved to have.
+    Certificate {
+        /// Its serial, hexadecimal.
+        serial: String,
+    },
 }
 
 impl fmt::Display for Authenticated {
@@ -186,6 +191,7 @@ impl fmt::Display for Authenticated {
         match self {
             Self::UnixSocket { uid } => write!(f, "unix-socket:{uid}"),
             Self::Token { id } => write!(f, "token:{id}"),
+            Self::Certificate { serial } => write!(f, "certificate:{serial}"),
         }
     }
 }
@@ -225,6 +231,16 @@ impl Principal {
             name: name.to_owned(),
             user: format!("token:{name}"),
             how: Authenticated::Token { id: id.to_owned() },
+            permissions: role.permissions().to_vec(),
+        }
+    }
+
+    /// The program that showed a certificate which is valid now and stands for `role`.
+    pub fn certificate(name: &str, serial: &str, role: Role) -> Self {
+        Self {
+            name: name.to_owned(),
+            user: format!("certificate:{name}"),
+            how: Authenticated::Certificate { serial: serial.to_owned() },
             permissions: role.permissions().to_vec(),
         }
     }

@@ -77,7 +77,7 @@ pub(super) async fn wait(
     tell("the keys are locked: run `recseal keys unlock`");
     let beat = sd_notify::watchdog_enabled().map_or(NO_WATCHDOG, |timeout| timeout / 3);
     let (mut beats, mut retries) =
-        (tokio::time::interval(beat), tokio::time::interval(config.keys_retry_every));
+        (tokio::time::interval(beat), tokio::time::interval(config.keys.retry_every));
     // The first tick of an interval is now, and the attempt of now has just failed.
     retries.reset();
     let outcome = loop {

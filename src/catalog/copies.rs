@@ -66,7 +66,7 @@ impl CatalogTx<'_> {
 }
 
 /// Our own vault has no id: empty.
-fn vault_bytes(vault: &VaultName) -> &[u8] {
+pub(super) fn vault_bytes(vault: &VaultName) -> &[u8] {
     match vault {
         VaultName::Own => &[],
         VaultName::Beside(store) => store.0.as_bytes(),

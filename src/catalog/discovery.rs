@@ -111,6 +111,27 @@ impl ReadTx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Recordings in the folders below `folder`, in the order of their folders, at most 64.
+    pub fn recordings_below(
+        &self,
+        store: StoreId,
+        folder: Option<&StorePath>,
+    ) -> Result<Vec<(RecordingId, StorePath, RecordingState)>, CatalogError> {
+        // Every path below `a` lies between `a/` and `a0`, and `0` is the byte after `/`.
+        let (first, behind) = match folder {
+            None => (vec![0], vec![0xff; 4]),
+            Some(folder) => {
+                let folder = folder.expose_bytes();
+                ([folder, b"/"].concat(), [folder, b"0"].concat())
+            }
+        };
+        let mut statement = self.conn.prepare_cached(SELECT_BELOW)?;
+        let rows = statement.query_map(params![store, first, behind], |row| {
+            Ok((row.get("id")?, path_of(row)?, row.get("state")?))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
     /// Every folder of `store` in which a file is expected, in order. A scan that does not meet
     /// one of them knows that its files vanished with it. Costs one index step per folder.
     pub fn known_folders(&self, store: StoreId) -> Result<Vec<Option<StorePath>>, CatalogError> {
@@ -283,6 +304,9 @@ macro_rules! select_known {
 const SELECT_NAMED: &str = "
     SELECT id, folder, name, state FROM recording INDEXED BY recording_named
     WHERE store = ?1 AND folder = ?2 AND name >= ?3 AND name < ?4 ORDER BY id DESC LIMIT 64";
+const SELECT_BELOW: &str = "
+    SELECT id, folder, name, state FROM recording INDEXED BY recording_named
+    WHERE store = ?1 AND folder >= ?2 AND folder < ?3 ORDER BY folder, name LIMIT 64";
 const SELECT_KNOWN_IN_FOLDER: &str = select_known!("");
 const SELECT_KNOWN_AT: &str = select_known!(" AND name = ?3");
 const SELECT_NEXT_FOLDER: &str = "

@@ -17,7 +17,8 @@ use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 
 impl ReadTx<'_> {
-    /// The wrapped key of `recording`; `None` before its first attempt and after its erasure.
+    /// The wrapped key of `recording`; `None` before its first attempt and after its erasure, and
+    /// if it is not wrapped but sealed to a public key, see [`Self::stored_key`].
     pub fn wrapped_key(&self, recording: RecordingId) -> Result<Option<WrappedKey>, CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_KEY)?;
         let bytes: Option<Vec<u8>> =
@@ -84,9 +85,10 @@ impl CatalogTx<'_> {
     }
 }
 
-const SELECT_KEY: &str = "SELECT bytes FROM wrapped_key WHERE recording = ?1";
-const SELECT_KEY_COUNTS: &str =
-    "SELECT version, count(*) AS data_keys FROM wrapped_key GROUP BY version ORDER BY version";
+const SELECT_KEY: &str = "SELECT bytes FROM wrapped_key WHERE recording = ?1 AND version > 0";
+const SELECT_KEY_COUNTS: &str = "
+    SELECT version, count(*) AS data_keys FROM wrapped_key WHERE version > 0
+    GROUP BY version ORDER BY version";
 const INSERT_KEY: &str = "
     INSERT INTO wrapped_key (recording, data_key, version, bytes, created_at)
     VALUES (:recording, :data_key, :version, :bytes, :now)

@@ -55,8 +55,11 @@ fn known_version() -> u32 {
 }
 
 /// Every schema change since the first release, oldest first. Append; never edit.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/001_start.sql"), include_str!("migrations/005_attributes.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001_start.sql"),
+    include_str!("migrations/002_seal_keys.sql"),
+    include_str!("migrations/005_attributes.sql"),
+];
 
 /// "RSEA", so that `file` and we can tell a catalog from any other SQLite database.
 const APPLICATION_ID: i64 = 0x5253_4541;
@@ -140,6 +143,7 @@ mod tests {
 
     const FROZEN: &[&str] = &[
         "eed924d202b9d4802e4d493d8db18f39424c8d570a498037b6a8a3776c58823e",
+        "d4b768a80c96c7a2976a112c7d5e52e077be825e3863e9e70aad58c2bc64a2f8",
         "7c5bdc58910a74670fcc341ea2ecfe9cd84af22f34cb5891c641c06547b7e700",
     ];
 }

@@ -1,6 +1,8 @@
 //! The command line as people type it. `--help`, completions and man pages come from here.
 
+pub mod authority;
 pub mod certs;
+pub mod keks;
 pub mod keys;
 pub mod slots;
 
@@ -64,6 +66,12 @@ pub enum Command {
     /// Make a state folder without starting the daemon
     #[command(after_help = "Example:\n  \
         recseal init --state /var/lib/recseal --names recorder1.example.org,localhost --passphrase")]
+    ///
+    /// On a terminal, and without any of its options, it asks for names and certificate.
+    #[command(after_help = "Examples:\n  \
+        recseal init --state /var/lib/recseal --names recorder1.example.org,localhost\n  \
+        recseal init --cert chain.pem --key server.key --names recorder1.example.org\n  \
+        recseal init --names recorder1.example.org --csr recorder1.csr")]
     Init(Init),
     /// Show how the daemon is doing
     #[command(after_help = "Example:\n  recseal status --json | jq .recordings")]
@@ -80,6 +88,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         recseal open 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.wav\n  \
         recseal open copy.sealed --key call.key -o call.wav\n  \
+        recseal open copy.sealed --key call.key --seal-key archive.private -o call.wav\n  \
         recseal open ID -o - | ffplay -")]
     Open(Open),
     /// Prove that sealed media can be opened, every byte of it
@@ -87,12 +96,13 @@ pub enum Command {
         recseal verify 0192f0c8-7a3b-7c4d-8e5f-123456789abc\n  \
         recseal verify copy.sealed --key call.key")]
     Verify(Verify),
-    /// Take keys out, and change what opens them all
+    /// Lead the lives of keys: rotate, destroy, unlock, take out that of one recording
     #[command(after_help = "Examples:\n  \
-        recseal keys export 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.key\n  \
-        recseal keys public -o signing.pub\n  \
+        recseal keys list\n  \
+        recseal keys rotate --wait\n  \
         recseal keys slots add passphrase\n  \
-        recseal keys unlock")]
+        recseal keys export 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.key\n  \
+        recseal keys public -o signing.pub")]
     Keys {
         #[command(subcommand)]
         what: keys::Keys,
@@ -100,7 +110,9 @@ pub enum Command {
     /// Show and change what the HTTPS listener serves
     #[command(after_help = "Examples:\n  \
         recseal certs show\n  \
-        recseal certs show --pem > recseal.crt")]
+        recseal certs show --pem > recseal.crt\n  \
+        recseal certs import chain.pem --key server.key\n  \
+        recseal certs rollback")]
     Certs {
         #[command(subcommand)]
         what: certs::Certs,
@@ -158,6 +170,9 @@ pub struct ConfigFile {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// A tree to watch, and its recorder's profile; may be given again
+    ///
+    /// Profiles: generic (the default), asterisk, freepbx, freeswitch, rtpengine, oreka, jibri,
+    /// bigbluebutton (watch the folder `recording`, not `recording/raw`), livekit, obs.
     #[arg(long = "store", value_name = "PATH[:PROFILE]")]
     pub stores: Vec<String>,
 }
@@ -175,12 +190,12 @@ pub struct Serve {
     pub health_listen: Option<SocketAddr>,
 }
 
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 #[expect(missing_docs, reason = "the help text says it")]
 pub struct Init {
     #[command(flatten)]
     pub file: ConfigFile,
-    /// Host names and addresses for the self-signed certificate
+    /// Host names and addresses for the certificate
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub names: Vec<String>,
     /// Ask for a passphrase that opens the keys if this machine is lost
@@ -189,6 +204,24 @@ pub struct Init {
     /// Read that passphrase from a file; - is standard input
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Use this certificate instead of a self-signed one: PEM with its chain, or PKCS#12
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert, if it is in a file of its own
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub key: Option<PathBuf>,
+    /// The password of the key, in the first line of a file; - is standard input
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub password_file: Option<PathBuf>,
+    /// The root of a private authority, PEM
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub root: Option<PathBuf>,
+    /// Take --cert although it lacks some of the names; the reason is shown
+    #[arg(long, value_name = "REASON", requires = "cert")]
+    pub allow_names: Option<String>,
+    /// Make a request for an authority and write it here; self-signed until it is answered
+    #[arg(long, value_name = "FILE", conflicts_with = "cert")]
+    pub csr: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -223,7 +256,20 @@ pub struct Open {
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
     #[command(flatten)]
+    pub seal_key: PrivateSealKey,
+    #[command(flatten)]
     pub out: Out,
+}
+
+/// What opens a recording that its server sealed to a public key.
+#[derive(Args, Debug, Default)]
+pub struct PrivateSealKey {
+    /// The private seal key, for a sealed file whose recorder cannot open it itself
+    #[arg(long, value_name = "PRIVATE")]
+    pub seal_key: Option<PathBuf>,
+    /// Its passphrase is the first line of this file, - is standard input [default: asked for]
+    #[arg(long, value_name = "FILE", visible_alias = "password-file", requires = "seal_key")]
+    pub passphrase_file: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -246,6 +292,8 @@ pub struct Verify {
     /// The exported key of a sealed file: nothing else is needed then
     #[arg(long, value_name = "KEYFILE")]
     pub key: Option<PathBuf>,
+    #[command(flatten)]
+    pub seal_key: PrivateSealKey,
 }
 
 #[derive(Debug, Subcommand)]

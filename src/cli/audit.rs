@@ -100,7 +100,7 @@ fn verify(global: &Global, public_key: Option<&Path>) -> Result<(), Failure> {
     say(global, &answer, &words)
 }
 
-fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, Failure> {
+pub(super) fn read_public_keys(path: &Path) -> Result<Vec<PublicKey>, Failure> {
     let mut text = String::new();
     let file = File::open(path).map_err(|error| Failure::file("public key file", &error))?;
     file.take(PEM_BYTES_MAX)

@@ -22,6 +22,8 @@ pub mod exit {
     pub const NOT_FOUND: u8 = 6;
     /// Nobody answers on the socket.
     pub const UNREACHABLE: u8 = 7;
+    /// Some of it was done, and some could not be.
+    pub const PARTLY_DONE: u8 = 8;
 }
 
 /// Why a command did not do what it was told.
@@ -135,8 +137,9 @@ mod tests {
                 exit::REFUSED,
                 exit::NOT_FOUND,
                 exit::UNREACHABLE,
+                exit::PARTLY_DONE,
             ],
-            [1, 2, 3, 4, 5, 6, 7]
+            [1, 2, 3, 4, 5, 6, 7, 8]
         );
     }
 }

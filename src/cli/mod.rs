@@ -5,14 +5,20 @@
 
 pub mod args;
 mod audit;
+mod authority;
+mod certificate_file;
 mod certs;
 mod doctor;
 pub mod failure;
+mod init;
+mod keks;
 mod keys;
 mod offline;
 mod online;
 mod output;
 mod remote;
+mod renewal;
+mod seal_keys;
 mod secrets;
 mod setup;
 mod slots;
@@ -52,7 +58,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Serve(serve) => setup::serve(global, &serve),
-        Command::Init(init) => setup::init(global, &init),
+        Command::Init(init) => init::run(global, init),
         Command::Status => online::status(global),
         Command::Recordings(recordings) => online::recordings(global, &recordings),
         Command::Open(open) => online::open(global, &open),
@@ -143,8 +149,54 @@ mod tests {
             "keys unlock --passphrase-file -",
             "keys unlock --share-file a --share-file b",
             "keys unlock --retry",
+            "open f.sealed --key k --seal-key p --passphrase-file w -o o",
+            "verify f.sealed --key k --seal-key p",
+            "keys seal-keys generate -o p --algorithm x-wing --passphrase-file w",
+            "keys seal-keys generate -o p --unprotected",
+            "keys seal-keys add archive p.pub --announced-by s",
+            "keys seal-keys list",
+            "keys seal-keys public archive -o p.pub",
+            "keys seal-keys rotate archive q.pub",
+            "keys seal-keys disable archive --yes",
+            "keys seal-keys enable archive",
+            "keys list",
+            "keys show 2",
+            "keys usage",
+            "keys rotate --compromised --wait",
+            "keys rewrap --wait",
+            "keys disable 2",
+            "keys enable 2",
+            "keys destroy 2",
+            "keys destroy 2 --at 2027-01-31 --reason r",
+            "keys destroy 2 --now --yes",
+            "keys restore 2",
+            "keys certificate 2 -o f",
+            "keys certificate --verify f --public-key k",
             "certs show",
             "certs show --pem",
+            "certs ca create",
+            "certs ca show",
+            "certs ca bundle -o f",
+            "certs ca crl",
+            "certs ca prepare",
+            "certs ca activate",
+            "certs ca taint 1 --yes",
+            "certs ca revoke 1",
+            "certs issue prometheus -o f",
+            "certs issue a --csr f --days 90 -o f --force",
+            "certs issued",
+            "certs revoke 5c --reason superseded",
+            "certs renew",
+            "certs renew --now --wait",
+            "certs list",
+            "certs check c.pem --key k --password-file - --root r.pem --names a,b",
+            "certs import c.p12 --password-file p --allow-names reason",
+            "certs csr --names a,b -o r.csr",
+            "certs complete ID c.pem --root r.pem",
+            "certs cancel ID --yes",
+            "certs rollback",
+            "certs rollback ID",
+            "certs history",
             "tokens create t --role ops --expires 90d",
             "tokens list",
             "tokens revoke x",
@@ -163,6 +215,8 @@ mod tests {
             "init --names a,b",
             "init --passphrase-file p",
             "init --passphrase",
+            "init --cert c.pem --key k --password-file - --root r.pem --allow-names reason",
+            "init --names a.example --csr a.csr",
         ] {
             for whole in [
                 format!("recseal --state /s --json {line}"),
@@ -186,6 +240,13 @@ mod tests {
             "keys unlock --retry --passphrase-file p",
             "recordings --state-is sealed",
             "recordings show x",
+            "keys seal-keys generate -o p --algorithm rot13",
+            "open f.sealed -o o --passphrase-file w",
+            "keys destroy",
+            "keys destroy 2 --now --at 2027-01-31",
+            "keys certificate",
+            "keys certificate 2",
+            "keys certificate --verify f",
             "tokens create t",
             "tokens create t --role king",
             "serve --listen nowhere",

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
-use keymanager::DataKey;
+use keymanager::{DataKey, SealedKeyFile};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -15,6 +15,7 @@ use crate::seal::{Prefix, SealError, SealedReader};
 use super::args::Out;
 use super::failure::{Failure, exit};
 use super::output::{self, Sink};
+use super::seal_keys::{self, PrivateKey};
 
 /// Where the key of a sealed file comes from.
 pub(super) enum KeySource<'a> {
@@ -28,10 +29,11 @@ pub(super) enum KeySource<'a> {
 pub(super) fn open(
     sealed: &Path,
     key: &KeySource<'_>,
+    private: Option<&PrivateKey<'_>>,
     out: &Out,
     json: bool,
 ) -> Result<u64, Failure> {
-    let reader = unlock(sealed, key)?;
+    let reader = unlock(sealed, key, private)?;
     let plain_bytes = reader.plain_bytes();
     let bar = output::bar(plain_bytes, json);
     let mut sink = Sink::open(out)?;
@@ -49,12 +51,19 @@ pub(super) fn open(
 }
 
 /// Opens every chunk of `sealed` and keeps nothing.
-pub(super) fn verify(sealed: &Path, key: &KeySource<'_>, json: bool) -> Result<Value, Failure> {
-    let reader = unlock(sealed, key)?;
+pub(super) fn verify(
+    sealed: &Path,
+    key: &KeySource<'_>,
+    private: Option<&PrivateKey<'_>>,
+    json: bool,
+) -> Result<Value, Failure> {
+    let reader = unlock(sealed, key, private)?;
     let bar = output::bar(reader.plain_bytes(), json);
     let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(8));
-    let plain_bytes = seal::verify_whole(&reader, workers).map_err(refused)?;
+    let show = |done| bar.set_position(done);
+    let verified = seal::verify_whole_watched(&reader, workers, &show);
     bar.finish_and_clear();
+    let plain_bytes = verified.map_err(refused)?;
     let Prefix { recording, kind, .. } = reader.prefix();
     Ok(json!({
         "recording": recording.to_string(),
@@ -65,7 +74,11 @@ pub(super) fn verify(sealed: &Path, key: &KeySource<'_>, json: bool) -> Result<V
     }))
 }
 
-fn unlock(sealed: &Path, key: &KeySource<'_>) -> Result<SealedReader<File>, Failure> {
+fn unlock(
+    sealed: &Path,
+    key: &KeySource<'_>,
+    private: Option<&PrivateKey<'_>>,
+) -> Result<SealedReader<File>, Failure> {
     let file = File::open(sealed).map_err(|error| Failure::file("sealed file", &error))?;
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
         return Err(Failure::usage("this is not a file", "name a sealed file or a recording's id"));
@@ -75,6 +88,10 @@ fn unlock(sealed: &Path, key: &KeySource<'_>) -> Result<SealedReader<File>, Fail
         KeySource::File(path) => read_key_file(path)?,
         KeySource::Daemon(ask) => ask(prefix.recording)?,
     };
+    if SealedKeyFile::is_one(&text) {
+        let key = seal_keys::open_key_file(&text, private, prefix.data_key.0)?;
+        return SealedReader::open(&key, file).map_err(refused);
+    }
     let (_, key) = DataKey::import(&text).map_err(|error| {
         Failure::of(
             exit::VERIFICATION_FAILED,
@@ -87,12 +104,11 @@ fn unlock(sealed: &Path, key: &KeySource<'_>) -> Result<SealedReader<File>, Fail
 
 fn read_key_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let failed = |error: io::Error| Failure::file("key file", &error);
-    let mut text = Zeroizing::new(String::with_capacity(KEY_FILE_BYTES_MAX as usize + 1));
-    File::open(path)
-        .map_err(failed)?
-        .take(KEY_FILE_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
+    let file = File::open(path).map_err(failed)?;
+    // Sized at once: a string that grows leaves a copy of the key behind.
+    let len_bytes = file.metadata().map_err(failed)?.len().min(KEY_FILE_BYTES_MAX);
+    let mut text = Zeroizing::new(String::with_capacity(len_bytes as usize + 4_096));
+    file.take(KEY_FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
     Ok(text)
 }
 
@@ -109,8 +125,8 @@ fn refused(error: SealError) -> Failure {
 }
 
 const BUFFER_BYTES: usize = 1 << 20;
-/// Far longer than any key file.
-const KEY_FILE_BYTES_MAX: u64 = 4_096;
+/// Longer than any key file.
+const KEY_FILE_BYTES_MAX: u64 = SealedKeyFile::TEXT_BYTES_MAX as u64;
 
 #[cfg(test)]
 mod tests {
@@ -149,11 +165,11 @@ mod tests {
 
         fn open(&self) -> Result<u64, Failure> {
             let out = Out { out: self.at("o"), force: false };
-            open(&self.at("s"), &KeySource::File(&self.at("k")), &out, true)
+            open(&self.at("s"), &KeySource::File(&self.at("k")), None, &out, true)
         }
 
         fn verify(&self) -> Result<Value, Failure> {
-            verify(&self.at("s"), &KeySource::File(&self.at("k")), true)
+            verify(&self.at("s"), &KeySource::File(&self.at("k")), None, true)
         }
     }
 
@@ -190,6 +206,6 @@ mod tests {
         std::fs::write(bench.at("s"), "not sealed").unwrap();
         assert!(bench.verify().unwrap_err().message.contains("not a sealed file"));
         let missing = KeySource::File(Path::new("/nonexistent"));
-        assert_eq!(verify(&bench.at("x"), &missing, true).unwrap_err().exit, exit::NOT_FOUND);
+        assert_eq!(verify(&bench.at("x"), &missing, None, true).unwrap_err().exit, exit::NOT_FOUND);
     }
 }

@@ -14,6 +14,7 @@ use super::failure::{Failure, exit};
 use super::offline::{self, KeySource};
 use super::output::{self, Sink};
 use super::remote::{Remote, segment, target};
+use super::seal_keys::PrivateKey;
 
 /// `recseal status`
 pub(super) fn status(global: &Global) -> Result<(), Failure> {
@@ -46,6 +47,7 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
         count("quarantined"),
     ));
     text.push_str(&format!("certificate  until {}\n", word(&status, "/certificate/not_after")));
+    text.push_str(&super::keks::status_line(&status["keys"]));
     if status["listen"].is_object() {
         text.push_str(&format!(
             "listening    https://{}, health http://{}\n",
@@ -173,7 +175,9 @@ pub(super) fn open(global: &Global, verb: &Open) -> Result<(), Failure> {
     if to_stdout && global.json {
         return Err(Failure::usage("--json and -o - both want stdout", "leave one of them out"));
     }
-    let plain_bytes = match target_of(&verb.what, verb.key.is_some()) {
+    let private = PrivateKey::named(&verb.seal_key);
+    let has_key = verb.key.is_some() || private.is_some();
+    let plain_bytes = match target_of(&verb.what, has_key) {
         Target::Recording(id) => {
             let remote = super::remote(global)?;
             // The head is asked for by the download itself, so a refusal makes no file.
@@ -193,7 +197,8 @@ pub(super) fn open(global: &Global, verb: &Open) -> Result<(), Failure> {
         }
         Target::SealedFile => {
             let ask = |id| key_text(&super::remote(global)?, id);
-            offline::open(&verb.what, &key_source(&verb.key, &ask), &verb.out, global.json)?
+            let key = key_source(&verb.key, &ask);
+            offline::open(&verb.what, &key, private.as_ref(), &verb.out, global.json)?
         }
     };
     if to_stdout {
@@ -205,14 +210,23 @@ pub(super) fn open(global: &Global, verb: &Open) -> Result<(), Failure> {
 
 /// `recseal verify`
 pub(super) fn verify(global: &Global, verb: &Verify) -> Result<(), Failure> {
-    let answer = match target_of(&verb.what, verb.key.is_some()) {
+    let private = PrivateKey::named(&verb.seal_key);
+    let answer = match target_of(&verb.what, verb.key.is_some() || private.is_some()) {
         Target::Recording(id) => {
             let path = format!("/api/v1/recordings/{id}/verify");
-            super::remote(global)?.send(Method::POST, &path, None)?
+            let bar = output::bar(0, global.json);
+            let show = |done, total| {
+                bar.set_length(total);
+                bar.set_position(done);
+            };
+            let answer = super::remote(global)?.send_watched(&path, &show);
+            bar.finish_and_clear();
+            answer?
         }
         Target::SealedFile => {
             let ask = |id| key_text(&super::remote(global)?, id);
-            offline::verify(&verb.what, &key_source(&verb.key, &ask), global.json)?
+            let key = key_source(&verb.key, &ask);
+            offline::verify(&verb.what, &key, private.as_ref(), global.json)?
         }
     };
     let files = answer["files"].as_u64().unwrap_or(0);
@@ -265,14 +279,19 @@ pub(super) fn key_text(remote: &Remote, id: RecordingId) -> Result<Zeroizing<Str
 
 /// Saves text of the daemon to a file, or prints it.
 pub(super) fn save(global: &Global, out: &Out, bytes: &[u8]) -> Result<(), Failure> {
-    use std::io::Write;
-    let mut sink = Sink::open(out)?;
-    sink.write_all(bytes).map_err(|error| Failure::file("output file", &error))?;
-    sink.finish()?;
+    save_quietly(out, bytes)?;
     if out.out == Path::new("-") {
         return Ok(());
     }
     say(global, &json!({ "written": true, "bytes": bytes.len() }), "written\n")
+}
+
+/// The same without a word.
+pub(super) fn save_quietly(out: &Out, bytes: &[u8]) -> Result<(), Failure> {
+    use std::io::Write;
+    let mut sink = Sink::open(out)?;
+    sink.write_all(bytes).map_err(|error| Failure::file("output file", &error))?;
+    sink.finish()
 }
 
 /// `recseal tokens`

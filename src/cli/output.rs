@@ -143,6 +143,13 @@ pub(super) fn bar(len_bytes: u64, json: bool) -> ProgressBar {
     style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
+/// The same for `count` things.
+pub(super) fn count_bar(count: u64, json: bool) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {per_sec}  {eta} left");
+    let bar = bar(count, json);
+    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+}
+
 /// Prints to stdout. A closed pipe (`| head`) is the reader's right, not a failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {

@@ -7,7 +7,7 @@ use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -56,8 +56,18 @@ impl Remote {
     ) -> Result<Value, Failure> {
         self.runtime.block_on(async {
             let body = Some(Bytes::from_owner(body));
-            let response = self.request_bytes(Method::POST, target, body).await?;
+            let response = self.request_as(Method::POST, target, body, None).await?;
             parse(&whole(response).await?)
+        })
+    }
+
+    /// `POST` whose refusal is an answer too: the status and the document.
+    pub(super) fn ask(&self, target: &str, body: &Value) -> Result<(u16, Value), Failure> {
+        self.runtime.block_on(async {
+            let response = self.exchange(Method::POST, target, Some(wiped(body)), None).await?;
+            let status = response.status().as_u16();
+            let text = whole(response).await?;
+            Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
         })
     }
 
@@ -123,6 +133,31 @@ impl Remote {
         })
     }
 
+    /// `POST` of something that takes its time; `progress` hears of done and total bytes.
+    pub(super) fn send_watched(
+        &self,
+        target: &str,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Value, Failure> {
+        self.runtime.block_on(async {
+            let response = self.request_as(Method::POST, target, None, Some(LINES)).await?;
+            let kind = response.headers().get(CONTENT_TYPE);
+            if kind.is_none_or(|kind| kind.as_bytes() != LINES.as_bytes()) {
+                return parse(&whole(response).await?);
+            }
+            let mut body = response.into_body();
+            let mut lines = Lines::default();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| broke_off())?;
+                let Some(bytes) = frame.data_ref() else { continue };
+                if let Some(answer) = lines.take(bytes, progress)? {
+                    return Ok(answer);
+                }
+            }
+            Err(broke_off())
+        })
+    }
+
     /// Sends one request; anything but success is a [`Failure`].
     async fn request(
         &self,
@@ -130,14 +165,32 @@ impl Remote {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, Failure> {
-        self.request_bytes(method, target, body.map(|body| body.to_string().into())).await
+        self.request_as(method, target, body.map(wiped), None).await
     }
 
-    async fn request_bytes(
+    async fn request_as(
         &self,
         method: Method,
         target: &str,
         body: Option<Bytes>,
+        accept: Option<&str>,
+    ) -> Result<Response<Incoming>, Failure> {
+        let response = self.exchange(method, target, body, accept).await?;
+        let status = response.status().as_u16();
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let text = whole(response).await?;
+        Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Sends one request; every answer is one.
+    async fn exchange(
+        &self,
+        method: Method,
+        target: &str,
+        body: Option<Bytes>,
+        accept: Option<&str>,
     ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| unreachable_by(&e))?;
         let broken = |_| {
@@ -154,16 +207,46 @@ impl Remote {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
+        }
         let request = request.body(Full::new(body.unwrap_or_default())).map_err(|error| {
             Failure::usage(format!("the request cannot be written: {error}"), "check the values")
         })?;
-        let response = sender.send_request(request).await.map_err(broken)?;
-        let status = response.status().as_u16();
-        if response.status().is_success() {
-            return Ok(response);
+        sender.send_request(request).await.map_err(broken)
+    }
+}
+
+/// A body that is wiped when it is sent, because it may hold a password or a key.
+fn wiped(body: &Value) -> Bytes {
+    Bytes::from_owner(Zeroizing::new(body.to_string().into_bytes()))
+}
+
+/// Lines of progress, and behind them an answer or a problem.
+#[derive(Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes what came; the answer, once it is there.
+    fn take(
+        &mut self,
+        bytes: &[u8],
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Option<Value>, Failure> {
+        self.0.extend_from_slice(bytes);
+        while let Some(end) = self.0.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.0.drain(..=end).collect();
+            let said = parse(&String::from_utf8_lossy(&line))?;
+            let number = |key: &str| said.get(key).and_then(Value::as_u64);
+            if let (Some(done), Some(total)) = (number("done_bytes"), number("total_bytes")) {
+                progress(done, total);
+            } else if let (Some(status), Some(_)) = (number("status"), said.get("code")) {
+                return Err(refused(u16::try_from(status).unwrap_or_default(), &said));
+            } else {
+                return Ok(Some(said));
+            }
         }
-        let text = whole(response).await?;
-        Err(refused(status, &serde_json::from_str(&text).unwrap_or(Value::Null)))
+        if self.0.len() > LINE_BYTES_MAX { Err(broke_off()) } else { Ok(None) }
     }
 }
 
@@ -208,10 +291,10 @@ fn unreachable_by(error: &io::Error) -> Failure {
 }
 
 /// What an HTTP error means for the caller's shell.
-fn refused(status: u16, problem: &Value) -> Failure {
+pub(super) fn refused(status: u16, problem: &Value) -> Failure {
     let word = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default();
     let exit = match (status, word("code")) {
-        (_, "damaged") => exit::VERIFICATION_FAILED,
+        (_, "damaged" | "certificate-refused") => exit::VERIFICATION_FAILED,
         (400, _) => exit::USAGE,
         (401 | 403 | 409 | 422, _) => exit::REFUSED,
         (404 | 410, _) => exit::NOT_FOUND,
@@ -260,6 +343,9 @@ fn push_escaped(target: &mut String, bytes: &[u8]) {
     }
 }
 
+const LINES: &str = "application/x-ndjson";
+/// Far longer than any line.
+const LINE_BYTES_MAX: usize = 1 << 20;
 /// Longest answer that is not media.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -281,6 +367,7 @@ mod tests {
             (422, "invalid", 5),
             (410, "deleted", 6),
             (500, "damaged", 4),
+            (422, "certificate-refused", 4),
             (500, "internal", 1),
             (503, "busy", 1),
         ] {
@@ -289,6 +376,29 @@ mod tests {
             assert_eq!((failure.exit, &*failure.message, &*failure.hint), (exit, "d", "h"));
         }
         assert!(refused(502, &Value::Null).message.contains("502"));
+    }
+
+    /// Frames do not end where lines do. Planted faults: one line per frame; the last line, a
+    /// problem, taken for the answer.
+    #[test]
+    fn lines_are_taken_however_they_are_cut() {
+        let heard = std::cell::RefCell::new(Vec::new());
+        let progress = |done, total| heard.borrow_mut().push((done, total));
+        let text = "{\"done_bytes\":1,\"total_bytes\":3}\n{\"done_bytes\":2,\"total_bytes\":3}\n";
+        for size in 1..text.len() {
+            heard.borrow_mut().clear();
+            let mut lines = Lines::default();
+            for piece in text.as_bytes().chunks(size) {
+                assert_eq!(lines.take(piece, &progress).unwrap(), None);
+            }
+            assert_eq!(*heard.borrow(), [(1, 3), (2, 3)], "{size}");
+            let answer = lines.take(b"{\"verified\":true}\n", &progress).unwrap();
+            assert_eq!(answer, Some(json!({ "verified": true })));
+        }
+        let problem = b"{\"status\":500,\"code\":\"damaged\",\"detail\":\"d\",\"hint\":\"h\"}\n";
+        let failure = Lines::default().take(problem, &progress).unwrap_err();
+        assert_eq!(failure.exit, exit::VERIFICATION_FAILED);
+        assert!(Lines::default().take(&vec![b' '; LINE_BYTES_MAX + 1], &progress).is_err());
     }
 
     #[test]

@@ -10,15 +10,14 @@ use serde_json::json;
 use tracing::level_filters::LevelFilter;
 
 use crate::app;
-use crate::clock::Clock;
 use crate::config;
 use crate::config::{Config, ConfigError, LogLevel, Overrides};
 use crate::telemetry;
 
-use super::args::{Cli, ConfigFile, ConfigVerb, Global, Init, Serve};
+use super::args::{Cli, ConfigFile, ConfigVerb, Global, Serve};
 use super::failure::{Failure, exit};
 use super::online::say;
-use super::{output, secrets};
+use super::output;
 
 /// `recseal serve`
 pub(super) fn serve(global: &Global, verb: &Serve) -> Result<(), Failure> {
@@ -49,34 +48,6 @@ fn make_missing_stores(file: &ConfigFile) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// `recseal init`
-pub(super) fn init(global: &Global, verb: &Init) -> Result<(), Failure> {
-    let over = Overrides { names: verb.names.clone(), ..overrides(global, &verb.file)? };
-    let config = load(global, &verb.file, over)?;
-    let recovery = match (&verb.passphrase_file, verb.passphrase) {
-        (Some(file), _) => Some(secrets::read_passphrase(file)?),
-        (None, true) => Some(secrets::ask_new_passphrase()?),
-        (None, false) => None,
-    };
-    let made = app::prepare(&config, &Clock::System, recovery.as_ref())
-        .map_err(|error| Failure::of(exit::FAILED, &error, error.hint()))?;
-    let state = config.state.display();
-    let answer = json!({
-        "state": config.state.to_string_lossy(),
-        "created": made.created,
-        "certificate_sha256": made.certificate_sha256,
-    });
-    let words = format!(
-        "{} {state}: keys, certificate and catalog\n\
-         certificate for {}, SHA-256 {}\n\
-         next: recseal serve --state {state} --store PATH[:PROFILE]\n",
-        if made.created { "made" } else { "found complete" },
-        config.names.join(", "),
-        made.certificate_sha256,
-    );
-    say(global, &answer, &words)
 }
 
 /// `recseal config`

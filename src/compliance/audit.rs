@@ -115,6 +115,15 @@ impl AuditEntry {
         Self { detail: Cow::Borrowed(code), ..self }
     }
 
+    /// Numbers about it, as `version=2 data_keys=1000`, behind the code if there is one.
+    #[must_use]
+    pub fn with_numbers(self, numbers: &[(&'static str, u64)]) -> Self {
+        let words = numbers.iter().map(|(name, number)| format!("{name}={number}"));
+        let code = Some(self.detail.into_owned()).filter(|code| !code.is_empty());
+        let words: Vec<String> = code.into_iter().chain(words).collect();
+        Self { detail: Cow::Owned(words.join(" ")), ..self }
+    }
+
     /// The recording it was done to.
     #[must_use]
     pub fn on_recording(self, recording: RecordingId) -> Self {

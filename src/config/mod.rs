@@ -6,6 +6,7 @@
 //!
 //! Secrets never stand here, only where they lie.
 
+mod certificate;
 mod raw;
 
 use std::net::SocketAddr;
@@ -14,8 +15,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::Role;
 use crate::intake::profile::Profile;
 
+pub use certificate::CertificateConfig;
 use raw::RawConfig;
 
 /// Everything the daemon is told, checked.
@@ -29,8 +32,16 @@ pub struct Config {
     pub https: SocketAddr,
     /// Address of health and metrics.
     pub health: SocketAddr,
-    /// Names in the self-signed certificate.
+    /// Names of this host, which its certificate is for.
     pub names: Vec<String>,
+    /// Whether HTTPS asks its clients for a certificate.
+    pub client_certificates: ClientCertificates,
+    /// Authorities besides the internal one that clients' certificates may be of, as PEM.
+    pub client_ca: Option<PathBuf>,
+    /// What certificates stand for.
+    pub clients: Vec<ClientConfig>,
+    /// Who renews it.
+    pub certificate: CertificateConfig,
     /// The watched trees.
     pub stores: Vec<StoreConfig>,
     /// Where sealed copies lie, for stores with layout `vault`.
@@ -41,10 +52,44 @@ pub struct Config {
     pub workers: usize,
     /// Recordings taken per transaction.
     pub batch: usize,
+    /// The seal key of stores that name none themselves.
+    pub seal_to: Option<String>,
     /// Longest time between two full scans of a store.
     pub reconcile_every: Duration,
+    /// The lives of keys.
+    pub keys: KeysConfig,
+}
+
+/// How keys live, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysConfig {
     /// How often unattended slots are tried again while the keys are locked.
-    pub keys_retry_every: Duration,
+    pub retry_every: Duration,
+    /// Age at which the active key version is replaced; `None` leaves it to people.
+    pub rotate_every: Option<Duration>,
+    /// Time between asking for the destruction of a key version and the destruction.
+    pub destroy_wait: Duration,
+}
+
+/// Whether HTTPS asks its clients for a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// As soon as there is an authority: the internal one, or `client_ca`. A client without a
+    /// certificate is let in all the same and needs a token.
+    #[default]
+    Optional,
+    /// Never.
+    Off,
+}
+
+/// A client's certificate and what it stands for, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The name it is for.
+    pub name: String,
+    /// What its bearer may do.
+    pub role: Role,
 }
 
 /// One watched tree, checked.
@@ -70,6 +115,8 @@ pub struct StoreConfig {
     pub pair_within: Duration,
     /// Whether an original is overwritten before it is removed.
     pub overwrite: bool,
+    /// The seal key to which its data keys are sealed; without one this host can open them.
+    pub seal_to: Option<String>,
 }
 
 /// Where sealed copies of a store go.
@@ -194,6 +241,12 @@ impl Config {
         toml::to_string(&RawConfig::from(self)).expect("tables of plain values always serialise")
     }
 
+    /// The names that somebody chose; empty if nobody did, so that those which the certificate was
+    /// first made for stay.
+    pub fn chosen_names(&self) -> &[String] {
+        if self.names == raw::DEFAULT_NAMES { &[] } else { &self.names }
+    }
+
     /// Where the daemon's socket lies.
     pub fn socket(&self) -> PathBuf {
         socket_in(&self.state)
@@ -281,6 +334,11 @@ mod tests {
             https = "[::1]:1"
             health = "0.0.0.0:2"
             names = ["a.example", "192.0.2.7"]
+            client_certificates = "off"
+            client_ca = "/c.pem"
+            [[client]]
+            name = "prometheus"
+            role = "ops"
             [[store]]
             path = "/r"
             profile = "jibri"
@@ -292,9 +350,15 @@ mod tests {
             unfinished_wait = "9m"
             pair_within = "8m"
             overwrite = false
+            seal_to = "archive"
+            [seal]
+            to = "elsewhere"
             [vault]
             path = "/v"
             reserve = "3GiB"
+            [keys]
+            rotate_every = "45d"
+            destroy_wait = "8d"
             [ingest]
             workers = 5
             batch = 65
@@ -305,6 +369,7 @@ mod tests {
         let config = Config::read(text, Overrides::default()).unwrap();
         assert_eq!(config.stores[0].settle, Duration::from_secs(11));
         assert!(config.to_toml().contains("reserve = \"3GiB\""));
+        assert_eq!(config.stores[0].seal_to.as_deref(), Some("archive"));
         assert_eq!(Config::read(&config.to_toml(), Overrides::default()).unwrap(), config);
     }
 
@@ -324,9 +389,21 @@ mod tests {
             ("[[store]]\npath = '/a'\nsettle = '0s'", "store[0].settle: 0s is out of bounds"),
             ("[[store]]\npath = '/a'\nsettle = 'soon'", "line 3: \"soon\" is no length of time"),
             ("[[store]]\npath='/a'\n[[store]]\npath='/a/b'", "same tree as store[0].path"),
+            ("[seal]\nto = 'A b'", "seal.to: \"A b\" is no name of a seal key"),
+            ("[[store]]\npath = '/a'\nseal_to = ''", "store[0].seal_to: \"\" is no name"),
+            ("[keys]\nrotate_every = '5m'", "keys.rotate_every: 5m is out of bounds"),
+            ("[keys]\ndestroy_wait = '6d'", "keys.destroy_wait: 6days is out of bounds"),
             ("[listen]\nnames = []", "listen.names: 0 is out of bounds"),
             ("[listen]\nnames = ['a b']", "listen.names: \"a b\" is neither"),
             ("[listen]\nhttps = 'nowhere'", "line 2: "),
+            ("[listen]\nclient_ca = 'ca.pem'", "listen.client_ca: \"ca.pem\" is a relative path"),
+            ("[listen]\nclient_certificates = 'on'", "line 2: unknown variant `on`"),
+            ("[[client]]\nname = 'a'\nrole = 'king'", "client[0].role: "),
+            ("[[client]]\nname = ''\nrole = 'ops'", "client[0].name: "),
+            (
+                "[[client]]\nname='a'\nrole='ops'\n[[client]]\nname='a'\nrole='admin'",
+                "client[1].name: ",
+            ),
             ("log = 'loud'", "line 1: unknown variant `loud`"),
             ("= =", "line 1: "),
         ] {

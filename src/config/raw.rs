@@ -9,9 +9,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::UnknownRole;
 use crate::intake::profile::{PROFILES, Profile};
 
-use super::{Config, ConfigError, Layout, LogLevel, Overrides, Poll, StoreConfig};
+use super::certificate::RawCertificate;
+use super::{
+    ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, Layout, LogLevel, Overrides,
+    Poll, StoreConfig,
+};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +27,9 @@ pub(super) struct RawConfig {
     vault: RawVault,
     ingest: RawIngest,
     keys: RawKeys,
+    client: Vec<RawClient>,
+    seal: RawSeal,
+    certificate: RawCertificate,
     store: Vec<RawStore>,
 }
 
@@ -31,6 +39,15 @@ struct RawListen {
     https: SocketAddr,
     health: SocketAddr,
     names: Vec<String>,
+    client_certificates: ClientCertificates,
+    client_ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct RawClient {
+    name: String,
+    role: String,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -48,10 +65,19 @@ struct RawIngest {
     reconcile_every: Span,
 }
 
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawSeal {
+    to: Option<String>,
+}
+
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 struct RawKeys {
     retry_every: Span,
+    /// Zero: never by itself.
+    rotate_every: Span,
+    destroy_wait: Span,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -76,6 +102,8 @@ struct RawStore {
     pair_within: Span,
     #[serde(default = "yes")]
     overwrite: bool,
+    #[serde(default)]
+    seal_to: Option<String>,
 }
 
 impl Default for RawListen {
@@ -83,7 +111,9 @@ impl Default for RawListen {
         Self {
             https: SocketAddr::from(([127, 0, 0, 1], 9443)),
             health: SocketAddr::from(([127, 0, 0, 1], 9464)),
-            names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            names: DEFAULT_NAMES.map(str::to_owned).to_vec(),
+            client_certificates: ClientCertificates::default(),
+            client_ca: None,
         }
     }
 }
@@ -102,7 +132,22 @@ impl Default for RawIngest {
 
 impl Default for RawKeys {
     fn default() -> Self {
-        Self { retry_every: Span(Duration::from_secs(60)) }
+        let days = |count: u64| Span(Duration::from_secs(count * DAY_SECS));
+        let retry_every = Span(Duration::from_secs(60));
+        Self { retry_every, rotate_every: days(90), destroy_wait: days(30) }
+    }
+}
+
+impl RawKeys {
+    fn validate(&self) -> Result<KeysConfig, ConfigError> {
+        let (every, wait) = (self.rotate_every.0, self.destroy_wait.0);
+        if !every.is_zero() {
+            span_within("keys.rotate_every", every, 3_600, 3_650 * DAY_SECS)?;
+        }
+        span_within("keys.destroy_wait", wait, 7 * DAY_SECS, 3_650 * DAY_SECS)?;
+        let rotate_every = (!every.is_zero()).then_some(every);
+        let retry_every = self.retry_every.0;
+        Ok(KeysConfig { retry_every, rotate_every, destroy_wait: wait })
     }
 }
 
@@ -145,6 +190,11 @@ impl<'de> Deserialize<'de> for Span {
 
 impl Serialize for Span {
     fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let secs = self.0.as_secs();
+        if secs > DAY_SECS && secs.is_multiple_of(DAY_SECS) {
+            // Not in months and years, of which nobody knows how many days they have.
+            return to.collect_str(&format_args!("{}d", secs / DAY_SECS));
+        }
         to.collect_str(&humantime::format_duration(self.0))
     }
 }
@@ -185,7 +235,8 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, keys, store } = self;
+        let Self { state, log, listen, vault, ingest, seal, keys, certificate, client, store } =
+            self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -194,6 +245,10 @@ impl RawConfig {
         let state = over.state.or(state).ok_or(ConfigError::NoState)?;
         let names = if over.names.is_empty() { listen.names } else { over.names };
         check_names(&names)?;
+        if let Some(path) = &listen.client_ca {
+            must_be_absolute("listen.client_ca", path)?;
+        }
+        let clients = validate_clients(client)?;
         let mut stores = Vec::new();
         for (index, raw) in store.into_iter().enumerate() {
             stores.push(raw.validate(&format!("store[{index}]"))?);
@@ -202,6 +257,10 @@ impl RawConfig {
             lay_over(&mut stores, path, profile);
         }
         check_apart(&stores)?;
+        check_seal_key("seal.to", seal.to.as_deref())?;
+        for store in &mut stores {
+            store.seal_to = store.seal_to.take().or_else(|| seal.to.clone());
+        }
         if let Some(path) = &vault.path {
             must_be_absolute("vault.path", path)?;
         }
@@ -216,13 +275,18 @@ impl RawConfig {
             log,
             https: over.https.unwrap_or(listen.https),
             health: over.health.unwrap_or(listen.health),
+            certificate: certificate.validate(&names)?,
             names,
+            client_certificates: listen.client_certificates,
+            client_ca: listen.client_ca,
+            clients,
             stores,
             reserve_bytes: vault.reserve.0,
             workers: ingest.workers,
             batch: ingest.batch,
+            seal_to: seal.to,
             reconcile_every,
-            keys_retry_every: keys.retry_every.0,
+            keys: keys.validate()?,
         })
     }
 }
@@ -247,6 +311,7 @@ impl RawStore {
         ] {
             span_within(&format!("{key}.{name}"), span.0, least_secs, 30 * 24 * 3600)?;
         }
+        check_seal_key(&format!("{key}.seal_to"), self.seal_to.as_deref())?;
         Ok(StoreConfig {
             path: self.path,
             profile: self.profile,
@@ -258,8 +323,30 @@ impl RawStore {
             unfinished_wait: self.unfinished_wait.0,
             pair_within: self.pair_within.0,
             overwrite: self.overwrite,
+            seal_to: self.seal_to,
         })
     }
+}
+
+fn validate_clients(raw: Vec<RawClient>) -> Result<Vec<ClientConfig>, ConfigError> {
+    within("client", raw.len(), 0, CLIENTS_MAX)?;
+    let mut clients: Vec<ClientConfig> = Vec::new();
+    for (index, RawClient { name, role }) in raw.into_iter().enumerate() {
+        let key = |member: &str| format!("client[{index}].{member}");
+        if !(1..=255).contains(&name.len()) || name.contains(char::is_control) {
+            let hint = "write the name that the certificate is for, as \"prometheus\"";
+            return Err(bad(&key("name"), "is no name of 1 to 255 bytes", hint));
+        }
+        if clients.iter().any(|other| other.name == name) {
+            let hint = "one name stands for one role; remove one of the two";
+            return Err(bad(&key("name"), &format!("{name:?} stands here twice"), hint));
+        }
+        let role = role.parse().map_err(|unknown: UnknownRole| {
+            bad(&key("role"), &unknown.to_string(), "take one of these; \"ops\" is enough too")
+        })?;
+        clients.push(ClientConfig { name, role });
+    }
+    Ok(clients)
 }
 
 /// A store named on the command line: a new one with defaults, or a profile for one of the file.
@@ -281,6 +368,7 @@ fn lay_over(stores: &mut Vec<StoreConfig>, path: PathBuf, profile: Option<&'stat
         unfinished_wait: unfinished_wait().0,
         pair_within: pair_within().0,
         overwrite: yes(),
+        seal_to: None,
     });
 }
 
@@ -301,6 +389,21 @@ fn check_apart(stores: &[StoreConfig]) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Whether there is such a seal key only the daemon knows: it is added while that runs.
+fn check_seal_key(key: &str, name: Option<&str>) -> Result<(), ConfigError> {
+    let is_sound = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || b".-_".contains(&c);
+    match name {
+        Some(name) if name.is_empty() || name.len() > 64 || !name.bytes().all(is_sound) => {
+            Err(bad(
+                key,
+                &format!("{name:?} is no name of a seal key"),
+                "take a name of `recseal keys seal-keys list`, as \"archive\"",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn check_names(names: &[String]) -> Result<(), ConfigError> {
     within("listen.names", names.len(), 1, 100)?;
     let is_sound = |name: &String| {
@@ -317,7 +420,7 @@ fn check_names(names: &[String]) -> Result<(), ConfigError> {
     }
 }
 
-fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
+pub(super) fn must_be_absolute(key: &str, path: &Path) -> Result<(), ConfigError> {
     if path.is_absolute() {
         return Ok(());
     }
@@ -348,7 +451,7 @@ fn span_within(key: &str, span: Duration, least: u64, most: u64) -> Result<(), C
     ))
 }
 
-fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
+pub(super) fn bad(key: &str, problem: &str, hint: &str) -> ConfigError {
     ConfigError::Value { key: key.to_owned(), problem: problem.to_owned(), hint: hint.to_owned() }
 }
 
@@ -365,6 +468,11 @@ impl From<&Config> for RawConfig {
             unfinished_wait: Span(store.unfinished_wait),
             pair_within: Span(store.pair_within),
             overwrite: store.overwrite,
+            seal_to: store.seal_to.clone(),
+        });
+        let client = config.clients.iter().map(|client| RawClient {
+            name: client.name.clone(),
+            role: client.role.as_str().to_owned(),
         });
         Self {
             state: Some(config.state.clone()),
@@ -373,6 +481,8 @@ impl From<&Config> for RawConfig {
                 https: config.https,
                 health: config.health,
                 names: config.names.clone(),
+                client_certificates: config.client_certificates,
+                client_ca: config.client_ca.clone(),
             },
             vault: RawVault {
                 path: Some(config.vault.clone()),
@@ -383,7 +493,14 @@ impl From<&Config> for RawConfig {
                 batch: config.batch,
                 reconcile_every: Span(config.reconcile_every),
             },
-            keys: RawKeys { retry_every: Span(config.keys_retry_every) },
+            keys: RawKeys {
+                retry_every: Span(config.keys.retry_every),
+                rotate_every: Span(config.keys.rotate_every.unwrap_or_default()),
+                destroy_wait: Span(config.keys.destroy_wait),
+            },
+            client: client.collect(),
+            seal: RawSeal { to: config.seal_to.clone() },
+            certificate: RawCertificate::from(&config.certificate),
             store: store.collect(),
         }
     }
@@ -400,4 +517,9 @@ const UNITS: &[(&str, u64)] = &[
     ("B", 1),
 ];
 
+const DAY_SECS: u64 = 86_400;
+/// What the certificate is for unless somebody says so.
+pub(super) const DEFAULT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 const STORES_MAX: usize = 256;
+const CLIENTS_MAX: usize = 1_000;

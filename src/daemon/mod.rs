@@ -2,13 +2,17 @@
 //!
 //! ```text
 //! watch::Bell ─▶ DiscoverTask ─▶ Engine::discover ─▶ rings ─▶ SealTask ─▶ Engine::ingest …
-//!      ▲ inotify, poll timer, `recseal done`          HousekeepingTask: certificate, audit mark
+//!      ▲ inotify, poll timer, `recseal done`          HousekeepingTask: authority, audit mark
+//!                                                   KeysTask: key versions
+//!                                                   Certificates: renewal, clock
 //! ```
 //!
 //! tokio owns timers, signals and sockets; all work is blocking and runs on the
 //! [`pool::WorkPool`]. At shutdown the running activations end and no other begins; being killed
 //! instead is as safe, only slower at the next start.
 
+pub mod acme;
+pub mod certificates;
 pub mod pool;
 pub mod task;
 pub mod tasks;
@@ -25,7 +29,7 @@ use crate::flow::Engine;
 
 use pool::WorkPool;
 use task::{Drive, Heartbeat, Ring, Task, drive};
-use tasks::{DiscoverTask, HousekeepingTask, SealTask};
+use tasks::{DiscoverTask, HousekeepingTask, KeysTask, SealTask};
 use watch::Bell;
 
 /// What the tasks share.
@@ -57,6 +61,8 @@ impl Daemon {
         let housekeeping = HousekeepingTask::new(Arc::clone(&self.engine));
         let never = Arc::new(Notify::new());
         self.spawn(&mut tasks, housekeeping, never, HOUSEKEEPING_EVERY, stop);
+        let keys = KeysTask::new(Arc::clone(&self.engine));
+        self.spawn(&mut tasks, keys, Arc::new(Notify::new()), KEYS_EVERY, stop);
         tasks
     }
 
@@ -86,4 +92,6 @@ impl Daemon {
 const SCAN_AT_LEAST: Duration = Duration::from_secs(15);
 /// What was put off is tried again this often.
 const SEAL_AT_LEAST: Duration = Duration::from_secs(2);
+/// What is to be done with key versions is looked for this often.
+const KEYS_EVERY: Duration = Duration::from_secs(2);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);

@@ -222,7 +222,7 @@ impl Task for SealTask {
     }
 }
 
-/// Renews the certificate and signs the end of the audit trail.
+/// Signs the end of the audit trail.
 pub struct HousekeepingTask {
     engine: Arc<Engine>,
 }
@@ -240,15 +240,45 @@ impl Task for HousekeepingTask {
     }
 
     fn activate(&mut self, now: Timestamp) -> Progress {
-        if let Err(error) = self.engine.renew_certificate(now) {
+        if let Err(error) = self.engine.tend_authority(now) {
             let error = chain(&error);
-            tracing::error!(error, "the certificate was not renewed; the old one serves on");
+            tracing::error!(error, "the internal authority was not tended");
         }
         if let Err(error) = self.engine.checkpoint_audit(now) {
             let error = chain(&error);
             tracing::error!(error, "the audit trail was not signed");
         }
         Progress::Idle
+    }
+}
+
+/// Leads the lives of key versions: rotates, moves data keys, destroys.
+pub struct KeysTask {
+    engine: Arc<Engine>,
+}
+
+impl KeysTask {
+    /// The task.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+impl Task for KeysTask {
+    fn name(&self) -> &'static str {
+        "keys"
+    }
+
+    fn activate(&mut self, now: Timestamp) -> Progress {
+        match self.engine.keep_keys(now) {
+            Ok(true) => Progress::More,
+            Ok(false) => Progress::Idle,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(error, "the work on key versions stopped; trying again");
+                Progress::Idle
+            }
+        }
     }
 }
 

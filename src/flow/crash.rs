@@ -19,6 +19,9 @@ pub const CRASH_POINTS: &[&str] = &[
     "sidecar.removed",
 ];
 
+/// Crash points of the work on keys, which no recording passes.
+pub const KEY_CRASH_POINTS: &[&str] = &["keks.batch_moved", "keks.scrubbed"];
+
 /// Passes the place called `name`; see the module's page.
 #[cfg(debug_assertions)]
 pub(crate) fn crash_point(name: &'static str) {
@@ -28,7 +31,8 @@ pub(crate) fn crash_point(name: &'static str) {
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    debug_assert!(CRASH_POINTS.contains(&name), "{name} is not listed");
+    let is_listed = CRASH_POINTS.contains(&name) || KEY_CRASH_POINTS.contains(&name);
+    debug_assert!(is_listed, "{name} is not listed");
     #[expect(clippy::disallowed_methods, reason = "a debug build's switch, not configuration")]
     let wanted = WANTED.get_or_init(|| {
         let value = std::env::var("RECSEAL_CRASH_AT").ok()?;

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use keymanager::DataKey;
+use keymanager::{DataKey, StoredDataKey};
 use zeroize::Zeroizing;
 
 use crate::access::{self, Grant, Permission, Principal};
@@ -15,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry, AuthenticatedBy, Outcome};
 use crate::domain::lifecycle::{RecordingEvent, RecordingState};
 use crate::domain::{MediaInfo, Recording, RecordingId, SealedCopy, SealedKind};
+use crate::flow::seal_keys::SealedTo;
 use crate::flow::stores::vault_of;
 use crate::flow::{Engine, FlowError};
 use crate::media::{self, DecodedWav, Hint};
@@ -41,6 +42,8 @@ pub struct RecordingDetail {
     pub copies: Vec<SealedCopy>,
     /// Files beside it.
     pub sidecars: usize,
+    /// Set if this host cannot open it. Not looked up in a list.
+    pub sealed_to: Option<SealedTo>,
     /// True once an erasure is planned.
     pub planned_for_deletion: bool,
 }
@@ -127,7 +130,7 @@ impl Engine {
         };
         let filter = catalog::RecordingFilter { state: filter.state, store };
         let rows = self.catalog.read(|tx| tx.recordings(&filter, after, limit))?;
-        Ok(rows.into_iter().map(|recording| self.detail(recording, Vec::new(), 0)).collect())
+        Ok(rows.into_iter().map(|recording| self.detail(recording, Vec::new(), 0, None)).collect())
     }
 
     /// One recording with its copies.
@@ -140,10 +143,16 @@ impl Engine {
         _grant: &Grant<access::ListRecordings>,
         id: RecordingId,
     ) -> Result<RecordingDetail, FlowError> {
-        let (recording, copies, sidecars) = self.catalog.read(|tx| {
-            Ok::<_, FlowError>((tx.recording(id)?, tx.copies(id)?, tx.sidecars(id)?.len()))
+        let (recording, copies, sidecars, stored) = self.catalog.read(|tx| {
+            let sidecars = tx.sidecars(id)?.len();
+            Ok::<_, FlowError>((tx.recording(id)?, tx.copies(id)?, sidecars, tx.stored_key(id)?))
         })?;
-        Ok(self.detail(recording.ok_or(FlowError::NotFound(id))?, copies, sidecars))
+        let sealed_to = match stored {
+            Some(StoredDataKey::Sealed(sealed)) => Some(self.sealed_to(sealed.seal_key())),
+            Some(StoredDataKey::Wrapped(_)) | None => None,
+        };
+        let recording = recording.ok_or(FlowError::NotFound(id))?;
+        Ok(self.detail(recording, copies, sidecars, sealed_to))
     }
 
     fn detail(
@@ -151,10 +160,12 @@ impl Engine {
         recording: Recording,
         copies: Vec<SealedCopy>,
         sidecars: usize,
+        sealed_to: Option<SealedTo>,
     ) -> RecordingDetail {
         let slot = self.stores.iter().find(|slot| slot.id() == Some(recording.store));
         let store_path = slot.map(|slot| slot.spec().path.clone());
-        RecordingDetail { recording, store_path, copies, sidecars, planned_for_deletion: false }
+        let planned_for_deletion = false;
+        RecordingDetail { recording, store_path, copies, sidecars, sealed_to, planned_for_deletion }
     }
 
     /// Opens media for reading at any offset. `is_first` leaves an audit entry: once for each
@@ -233,8 +244,8 @@ impl Engine {
         Ok(Some(plaintext))
     }
 
-    /// Opens every chunk of every sealed file. `progress` hears (bytes done, bytes in all) after
-    /// each file.
+    /// Opens every chunk of every sealed file. `progress` hears (bytes done, bytes in all)
+    /// after each MiB, from any thread.
     ///
     /// # Errors
     ///
@@ -243,7 +254,7 @@ impl Engine {
         &self,
         grant: &Grant<access::VerifyMedia>,
         id: RecordingId,
-        progress: &dyn Fn(u64, u64),
+        progress: &(dyn Fn(u64, u64) + Sync),
         now: Timestamp,
     ) -> Result<Verified, FlowError> {
         let (recording, _, key) = self.open_copy(id, SealedKind::Media)?;
@@ -252,10 +263,11 @@ impl Engine {
         let mut verified = Verified { recording: id, files: 0, plain_bytes: 0 };
         let outcome = copies.iter().try_for_each(|copy| {
             let reader = self.open_sealed(&recording, copy, &key)?;
-            verified.plain_bytes += seal::verify_whole(&reader, self.workers)
+            let before = verified.plain_bytes;
+            let watch = |done| progress(before + done, total);
+            verified.plain_bytes += seal::verify_whole_watched(&reader, self.workers, &watch)
                 .map_err(|source| FlowError::Damaged { id, source })?;
             verified.files += 1;
-            progress(verified.plain_bytes, total);
             Ok(())
         });
         let how = if outcome.is_ok() { Outcome::Ok } else { Outcome::Failed };
@@ -266,7 +278,8 @@ impl Engine {
         outcome.map(|()| verified)
     }
 
-    /// The key file of one recording, for opening it offline.
+    /// The key file of one recording, for opening it offline. Where this host cannot open it, the
+    /// file is sealed as the row is, and takes the private key besides.
     ///
     /// # Errors
     ///
@@ -277,11 +290,20 @@ impl Engine {
         id: RecordingId,
         now: Timestamp,
     ) -> Result<Zeroizing<String>, FlowError> {
-        let (_, _, key) = self.open_copy(id, SealedKind::Media)?;
+        let (_, _, stored) = self.find_copy(id, SealedKind::Media)?;
         let entry =
             AuditEntry::new(now, actor(grant.principal()), Activity::KeyExported).on_recording(id);
+        let (text, entry) = match stored {
+            StoredDataKey::Wrapped(wrapped) => {
+                (self.keys.unwrap(id.0, &wrapped)?.expose_export(id.0), entry)
+            }
+            StoredDataKey::Sealed(sealed) => {
+                let file = self.sealed_key_file(id, sealed)?;
+                (Zeroizing::new(file), entry.because("sealed"))
+            }
+        };
         self.catalog.write(|tx| tx.append_audit(&entry))?;
-        Ok(key.expose_export(id.0))
+        Ok(text)
     }
 
     /// Sends a quarantined recording back to the start: it is looked at again.
@@ -333,17 +355,26 @@ impl Engine {
         id: RecordingId,
         kind: SealedKind,
     ) -> Result<(Recording, Option<SealedCopy>, DataKey), FlowError> {
-        let (recording, copies, wrapped) = self.catalog.read(|tx| {
-            Ok::<_, FlowError>((tx.recording(id)?, tx.copies(id)?, tx.wrapped_key(id)?))
+        let (recording, copy, stored) = self.find_copy(id, kind)?;
+        Ok((recording, copy, self.unwrap_stored(id, &stored)?))
+    }
+
+    /// The same with the key as it is kept.
+    fn find_copy(
+        &self,
+        id: RecordingId,
+        kind: SealedKind,
+    ) -> Result<(Recording, Option<SealedCopy>, StoredDataKey), FlowError> {
+        let (recording, copies, stored) = self.catalog.read(|tx| {
+            Ok::<_, FlowError>((tx.recording(id)?, tx.copies(id)?, tx.stored_key(id)?))
         })?;
         let recording = recording.ok_or(FlowError::NotFound(id))?;
         let not_open = FlowError::NotOpen { id, state: recording.state };
         if !recording.state.is_open_to_readers() {
             return Err(not_open);
         }
-        let key = self.keys.unwrap(id.0, &wrapped.ok_or(not_open)?)?;
         let copy = copies.into_iter().find(|copy| copy.kind == kind);
-        Ok((recording, copy, key))
+        Ok((recording, copy, stored.ok_or(not_open)?))
     }
 
     fn open_sealed(
@@ -368,6 +399,7 @@ pub(super) fn actor(principal: &Principal) -> Actor {
     let how = match principal.how {
         access::Authenticated::UnixSocket { .. } => AuthenticatedBy::PeerCredentials,
         access::Authenticated::Token { .. } => AuthenticatedBy::Token,
+        access::Authenticated::Certificate { .. } => AuthenticatedBy::Certificate,
     };
     Actor::new(principal.name.clone(), principal.user.clone(), how)
 }

@@ -292,10 +292,13 @@ impl<'e> Survey<'e> {
             None => None,
             Some(owner) => {
                 let (folder, stem) = owner.place();
-                let mut named = self
-                    .engine
-                    .catalog
-                    .read(|tx| tx.recordings_named(store.id(), folder.as_ref(), stem))?;
+                let mut named = self.engine.catalog.read(|tx| {
+                    let mut named = tx.recordings_named(store.id(), folder.as_ref(), stem)?;
+                    if owner.is_tree() {
+                        named.extend(tx.recordings_below(store.id(), folder.as_ref())?);
+                    }
+                    Ok::<_, CatalogError>(named)
+                })?;
                 named.retain(|(_, path, _)| owner.owns(path));
                 // Sidecars with that stem are among them, this one too if it was noted as found.
                 is_coming = named.iter().any(|(_, path, state)| {

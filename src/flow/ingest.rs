@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::time::Duration;
 
-use keymanager::DataKey;
+use keymanager::{DataKey, SealedDataKey};
 use zeroize::Zeroizing;
 
 use crate::catalog::CatalogError;
@@ -64,6 +64,8 @@ type LookedInto = (File, MediaInfo, Option<Zeroizing<Vec<u8>>>);
 struct Attempt {
     ready: Ready,
     key: DataKey,
+    /// How its row keeps the key of a store that seals to a public key; else it is wrapped.
+    sealed: Option<SealedDataKey>,
     copies: Vec<SealedCopy>,
 }
 
@@ -123,6 +125,7 @@ impl Engine {
             return Ok(Vec::new());
         }
         sum.taken += due.len();
+        let due = self.put_off_without_seal_key(due, now)?;
         let looked = parallel::map(self.workers, due, |recording| {
             let outcome = self.make_ready(&recording, now);
             (recording, outcome)
@@ -192,22 +195,29 @@ impl Engine {
     /// the first sealed byte exists.
     fn record_keys(&self, ready: Vec<Ready>, now: Timestamp) -> Result<Vec<Attempt>, FlowError> {
         let mut attempts = Vec::with_capacity(ready.len());
-        let mut wrapped_keys = Vec::with_capacity(ready.len());
         let mut taken = HashSet::new();
         for ready in ready {
-            let (key, wrapped) = self.keys.new_data_key(ready.recording.id.0);
+            // Disabled since the last look: the files wait, they are not sealed otherwise.
+            let Ok((key, sealed)) = self.new_data_key(&ready.recording) else {
+                self.set_back(&ready.recording, Setback::Later(SLOW), now)?;
+                continue;
+            };
             let copies = self.copies_to_make(&ready, &mut taken)?;
-            attempts.push(Attempt { ready, key, copies });
-            wrapped_keys.push(wrapped);
+            attempts.push(Attempt { ready, key, sealed, copies });
         }
         let recorded = self.catalog.write(|tx| {
             let mut recorded = Vec::with_capacity(attempts.len());
-            for (attempt, wrapped) in attempts.into_iter().zip(&wrapped_keys) {
+            for attempt in attempts {
                 let id = attempt.ready.recording.id;
                 let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingKeyCreated)
                     .on_recording(id);
-                let outcome = tx
-                    .record_key(id, wrapped, now)
+                let key_recorded = match &attempt.sealed {
+                    // Under the lock under which key versions are destroyed: wrapped before, the
+                    // key could come under one that is gone by now.
+                    None => tx.record_key(id, &self.keys.wrap(id.0, &attempt.key), now),
+                    Some(sealed) => tx.record_sealed_key(id, sealed, now),
+                };
+                let outcome = key_recorded
                     .and_then(|()| {
                         attempt.copies.iter().try_for_each(|copy| tx.add_copy(id, copy, now))
                     })
@@ -283,6 +293,7 @@ impl Engine {
                         source,
                         vault,
                         attributes: Some(attempt.ready.recording.attributes),
+                        is_write_only: attempt.sealed.is_some(),
                         copy: copy.clone(),
                     });
                 }
@@ -308,11 +319,14 @@ impl Engine {
         }
         let mut removables = Vec::new();
         for ((attempt, proved), failure) in attempts.iter().zip(media).zip(failures) {
-            let proof = proved.and_then(|proved| proved.proof);
-            match proof.filter(|_| is_unchanged(&attempt.ready)) {
-                Some(proof) => {
-                    removables.push(Removable { recording: attempt.ready.recording.clone(), proof })
-                }
+            let proved = proved.filter(|_| is_unchanged(&attempt.ready));
+            let digest = proved.as_ref().and_then(|proved| proved.digest);
+            match proved.and_then(|proved| proved.proof) {
+                Some(proof) => removables.push(Removable {
+                    recording: attempt.ready.recording.clone(),
+                    proof,
+                    digest: attempt.copies.first().cloned().zip(digest),
+                }),
                 None => self.abandon(&attempt.ready.recording, failure, now)?,
             }
         }
@@ -326,6 +340,9 @@ impl Engine {
                 let id = one.recording.id;
                 let entry =
                     AuditEntry::new(now, Actor::DAEMON, Activity::RecordingSealed).on_recording(id);
+                if let Some((copy, digest)) = &one.digest {
+                    tx.set_copy_digest(copy, digest)?;
+                }
                 tx.advance(id, RecordingEvent::SealVerified, &entry).map(drop)
             })
         })?;

@@ -11,16 +11,21 @@
 //! line can be cut anywhere: until `Sealed` the original is the good copy, from then on the
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
+mod authority;
+mod certificates;
 pub mod crash;
 mod desk;
 mod discover;
 mod ingest;
+mod keks;
 mod ledger;
 mod looks;
 mod parallel;
 mod pieces;
 mod recover;
 mod removal;
+mod renewal;
+mod seal_keys;
 mod sidecars;
 mod slots;
 mod status;
@@ -29,21 +34,26 @@ mod stores;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use keymanager::{CertificateChange, KeyManager};
+use keymanager::KeyManager;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timestamp;
-use crate::compliance::audit::Activity;
 use crate::domain::lifecycle::RecordingState;
 use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
 
+pub use authority::{AuthorityView, ClientRule, IssuedClient};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use ingest::{Ingested, chain};
+pub use keks::{
+    DESTROY_WAIT_LEAST, DestroyWhen, KeyPolicy, KeyVersionDetail, KeysStatus, RewrapStep,
+};
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
+pub use renewal::{CertificatePlan, Origin, RenewalFailure, RenewalStatus, TICK_MS, Tended};
+pub use seal_keys::{SealKeyUse, SealedTo};
 pub use slots::{Unlocked, WantedSlot};
 pub use status::{CertificateStatus, Counts, Status, StoreStatus, Totals, Warning};
 pub use stores::{Layout, StoreSlot, StoreSpec};
@@ -87,6 +97,10 @@ pub struct Engine {
     totals: TotalCounters,
     /// The clock jumped: nothing irrevocable may follow its word.
     clock_suspect: AtomicBool,
+    /// Which certificates stand for which role.
+    client_rules: OnceLock<Vec<ClientRule>>,
+    keks: keks::Keks,
+    renewal: renewal::RenewalDesk,
 }
 
 impl Engine {
@@ -119,6 +133,9 @@ impl Engine {
             told: Mutex::default(),
             totals: TotalCounters::default(),
             clock_suspect: AtomicBool::new(false),
+            client_rules: OnceLock::new(),
+            keks: keks::Keks::default(),
+            renewal: renewal::RenewalDesk::default(),
         })
     }
 
@@ -130,20 +147,6 @@ impl Engine {
     /// The keys, for certificates and public keys.
     pub fn keys(&self) -> &KeyManager {
         &self.keys
-    }
-
-    /// Renews the certificate if it is time; the old one serves on if that fails.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Keys`], [`FlowError::Catalog`].
-    pub fn renew_certificate(&self, now: Timestamp) -> Result<(), FlowError> {
-        match self.keys.ensure_certificate(now.as_millis())? {
-            CertificateChange::None => Ok(()),
-            CertificateChange::Renewed { .. } | CertificateChange::Activated { .. } => {
-                self.note_daemon(Activity::CertificateRenewed, now)
-            }
-        }
     }
 
     /// True if the catalog answers: proof of life for a watchdog.
@@ -229,6 +232,14 @@ pub enum FlowError {
         /// Its state.
         state: RecordingState,
     },
+    /// Only the holder of a private key can open it, and that is not this host.
+    #[error("recording {id} is sealed to seal key {}, which this host cannot open", to.id)]
+    SealedToPublicKey {
+        /// Which one.
+        id: RecordingId,
+        /// Whose it is.
+        to: SealedTo,
+    },
     /// The path names none of the configured stores.
     #[error("there is no store with that path")]
     NoSuchStore,
@@ -251,6 +262,23 @@ pub enum FlowError {
         /// What is wrong with it.
         source: crate::seal::SealError,
     },
+    /// Recordings would be lost with this key version.
+    #[error("key version {version} is needed by {recordings} recordings")]
+    KeyInUse {
+        /// The version.
+        version: u32,
+        /// How many.
+        recordings: u64,
+    },
+    /// The version is not destroyed, so there is nothing to certify.
+    #[error("key version {version} is not destroyed")]
+    NoTombstone {
+        /// The version.
+        version: u32,
+    },
+    /// Nothing irrevocable is done by a clock that jumped.
+    #[error("the clock of this host is not to be trusted now")]
+    ClockSuspect,
     /// The keys could not do it.
     #[error("the keys refused")]
     Keys(#[from] keymanager::KeyError),

@@ -28,6 +28,8 @@ pub(super) struct Piece<'e> {
     pub(super) vault: &'e LocalVault,
     /// What the sealed file keeps of its original.
     pub(super) attributes: Option<FileAttributes>,
+    /// Nobody here can open it again: the digest of the sealed file is wanted with the proof.
+    pub(super) is_write_only: bool,
     pub(super) copy: SealedCopy,
 }
 
@@ -58,6 +60,8 @@ impl ReadAt for Source {
 /// A piece that is durable; with the proof that it is equal, where there is an original to lose.
 pub(super) struct Proved {
     pub(super) proof: Option<VerifiedSeal>,
+    /// SHA-256 of what was proved, if that was wanted.
+    pub(super) digest: Option<[u8; 32]>,
 }
 
 /// Why one piece could not be sealed. Its original is untouched.
@@ -163,11 +167,17 @@ fn publish(drafted: Vec<Drafted<'_>>) -> Vec<Published<'_>> {
 /// made again, and is not read back.
 fn prove(piece: &Piece<'_>, sealed: Sealed) -> Result<Proved, PieceError> {
     if matches!(piece.source, Source::Plaintext(_)) {
-        return Ok(Proved { proof: None });
+        return Ok(Proved { proof: None, digest: None });
     }
-    let reader = SealedReader::open(piece.key, piece.vault.open_uncached(&piece.copy.path)?)?;
+    let source = piece.vault.open_uncached(&piece.copy.path)?;
+    // Before the comparison: so what is compared is what was read from the device here.
+    let digest = match piece.is_write_only {
+        true => Some(seal::digest_of(&source)?),
+        false => None,
+    };
+    let reader = SealedReader::open(piece.key, source)?;
     let proof = seal::prove_equal(&reader, &piece.source, threads_for(sealed.plain_bytes))?;
-    Ok(Proved { proof: Some(proof) })
+    Ok(Proved { proof: Some(proof), digest })
 }
 
 /// Below some megabytes a second thread costs more than it brings.

@@ -6,11 +6,15 @@
 
 use std::time::Duration;
 
+use keymanager::StoredDataKey;
+
 use crate::catalog::Sidecar;
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::domain::lifecycle::RecordingEvent;
-use crate::domain::{DestructionEvidence, Overwrite, Recording, RecordingId, SealedKind, StoreId};
+use crate::domain::{
+    DestructionEvidence, Overwrite, Recording, RecordingId, SealedCopy, SealedKind, StoreId,
+};
 use crate::flow::crash::crash_point;
 use crate::flow::ingest::chain;
 use crate::flow::looks::{self, Original};
@@ -24,6 +28,8 @@ use crate::vault::original::{self, Removal, RemoveError, RemovePolicy, Resumed, 
 pub(super) struct Removable {
     pub(super) recording: Recording,
     pub(super) proof: VerifiedSeal,
+    /// Of the sealed copy, where nobody here can open it again; noted with `Sealed`.
+    pub(super) digest: Option<(SealedCopy, [u8; 32])>,
 }
 
 /// What became of an original.
@@ -125,7 +131,7 @@ impl Engine {
         let mut again = Vec::new();
         for (recording, proof) in proofs {
             match proof {
-                Ok(proof) => again.push(Removable { recording, proof }),
+                Ok(proof) => again.push(Removable { recording, proof, digest: None }),
                 Err(end) => ends.push((recording.id, end)),
             }
         }
@@ -168,20 +174,28 @@ impl Engine {
             Ok(Original::HardLinked) | Err(_) => return Err(later()),
         };
         let id = recording.id;
-        let (copies, wrapped) = self
+        let (copies, stored) = self
             .catalog
-            .read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))
+            .read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.stored_key(id)?)))
             .map_err(|_| later())?;
         let copy =
             copies.into_iter().find(|copy| copy.kind == SealedKind::Media).ok_or_else(later)?;
-        let key = self.keys.unwrap(id.0, &wrapped.ok_or_else(later)?).map_err(|_| later())?;
         let vault = vault_of(&self.vault, Some(&opened), copy.vault).ok_or_else(later)?;
         let source = vault.open_uncached(&copy.path).map_err(|_| later())?;
-        let reader = SealedReader::open(&key, source).map_err(|_| later())?;
-        seal::prove_equal(&reader, &file, 1).map_err(|error| {
-            tracing::error!(recording = %id, error = %chain(&error), "sealed copy is not equal; original kept");
+        let unproved = |error: &dyn std::error::Error| {
+            tracing::error!(recording = %id, error = %chain(error), "sealed copy is not equal; original kept");
             later()
-        })
+        };
+        match stored.ok_or_else(later)? {
+            StoredDataKey::Wrapped(wrapped) => {
+                let key = self.keys.unwrap(id.0, &wrapped).map_err(|_| later())?;
+                let reader = SealedReader::open(&key, source).map_err(|_| later())?;
+                seal::prove_equal(&reader, &file, 1).map_err(|error| unproved(&error))
+            }
+            StoredDataKey::Sealed(_) => {
+                self.prove_by_digest(id, &copy, &source).map_err(|error| unproved(&error))
+            }
+        }
     }
 
     /// Removes the original of one sidecar whose seal was just proved, or finishes doing so.

@@ -1,11 +1,14 @@
 //! Files beside media are sealed with their recording's key, once that is sealed.
 //!
-//! The steps are those of a recording (see [`super::ingest`]); a sidecar has no key of its own, so
-//! a destroyed row takes it along. Until it is sealed and proved, its original is the good copy.
+//! The steps are those of a recording (see [`super::ingest`]). A sidecar has no key of its own, so
+//! a destroyed row takes it along; where this host sealed the recording to a public key and has
+//! forgotten its key, the sidecar gets one whose row goes with the recording's. Until it is sealed and proved, its original is the good copy.
 
 use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
+
+use keymanager::{DataKey, SealedDataKey, StoredDataKey};
 
 use crate::catalog::{CatalogError, Sidecar, SidecarState};
 use crate::clock::Timestamp;
@@ -60,11 +63,14 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), FlowError> {
         let id = sidecar.recording;
-        let (copies, wrapped) =
-            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
+        let (copies, stored) =
+            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.stored_key(id)?)))?;
         // An earlier attempt: whole or not, it was not proved.
         let earlier = copies.iter().filter(|copy| copy.sidecar == Some(sidecar.id));
         self.clear_copies(id, earlier, opened)?;
+        if let Some(StoredDataKey::Sealed(_)) = &stored {
+            self.catalog.write(|tx| tx.destroy_sidecar_key(sidecar.id))?;
+        }
         let file = match looks::open_original(opened, &sidecar.path, &sidecar.fingerprint) {
             Ok(Original::Same(file)) => file,
             Ok(Original::Changed(sighting)) => {
@@ -79,24 +85,17 @@ impl Engine {
             }
         };
         self.report_secrets(&file, sidecar);
-        let Some(wrapped) = wrapped else { return self.put_off(sidecar, now) };
-        let key = self.keys.unwrap(id.0, &wrapped)?;
-        let (vault_name, path) =
-            self.copy_place(Some(opened), sidecar.id.0, &sidecar.path, SealedKind::Sidecar)?;
-        let plain_bytes = sidecar.fingerprint.size_bytes;
-        let copy = SealedCopy {
-            vault: vault_name,
-            path,
-            kind: SealedKind::Sidecar,
-            sidecar: Some(sidecar.id),
-            sealed_bytes: seal::sealed_len(plain_bytes),
-            plain_bytes,
-        };
-        let Some(vault) = vault_of(&self.vault, Some(opened), vault_name) else {
+        let Some(stored) = stored else { return self.put_off(sidecar, now) };
+        let (key, own) = self.sidecar_key(sidecar, &stored)?;
+        let copy = self.sidecar_copy(opened, sidecar)?;
+        let Some(vault) = vault_of(&self.vault, Some(opened), copy.vault) else {
             return self.put_off(sidecar, now);
         };
         let xattrs = vault::read_xattrs(&file);
         self.catalog.write(|tx| {
+            if let Some(own) = &own {
+                tx.record_sidecar_key(id, sidecar.id, own, now)?;
+            }
             tx.add_copy(id, &copy, now)?;
             tx.keep_sidecar_xattrs(id, sidecar.id, &xattrs)
         })?;
@@ -106,16 +105,57 @@ impl Engine {
             source: Source::File(file),
             vault,
             attributes: Some(sidecar.attributes),
+            is_write_only: own.is_some(),
             copy,
         };
-        let (_, outcome) = self.seal_pieces(vec![piece]).pop().expect("one piece, one result");
+        let (copy, outcome) = self.seal_pieces(vec![piece]).pop().expect("one piece, one result");
         let proved = outcome.map_err(|error| FlowError::Sidecar { id, why: chain(&error) })?;
         let entry = AuditEntry::new(now, Actor::DAEMON, Activity::SidecarSealed)
             .on_recording(id)
             .on_object(sidecar.id.0);
-        self.catalog.write(|tx| tx.sidecar_sealed(sidecar.id, &entry))?;
+        self.catalog.write(|tx| {
+            if let Some(digest) = &proved.digest {
+                tx.set_copy_digest(&copy, digest)?;
+            }
+            tx.sidecar_sealed(sidecar.id, &entry)
+        })?;
         crash_point("sidecar.sealed_recorded");
         self.remove_sidecar(opened, sidecar, proved.proof, now)
+    }
+
+    fn sidecar_copy(&self, opened: &Opened, sidecar: &Sidecar) -> Result<SealedCopy, FlowError> {
+        let (vault, path) =
+            self.copy_place(Some(opened), sidecar.id.0, &sidecar.path, SealedKind::Sidecar)?;
+        let plain_bytes = sidecar.fingerprint.size_bytes;
+        Ok(SealedCopy {
+            vault,
+            path,
+            kind: SealedKind::Sidecar,
+            sidecar: Some(sidecar.id),
+            sealed_bytes: seal::sealed_len(plain_bytes),
+            plain_bytes,
+        })
+    }
+
+    /// The key that seals a sidecar: that of its recording, or where nobody here has that any more,
+    /// one of its own with its row.
+    fn sidecar_key(
+        &self,
+        sidecar: &Sidecar,
+        stored: &StoredDataKey,
+    ) -> Result<(DataKey, Option<SealedDataKey>), FlowError> {
+        match stored {
+            StoredDataKey::Wrapped(wrapped) => {
+                Ok((self.keys.unwrap(sidecar.recording.0, wrapped)?, None))
+            }
+            StoredDataKey::Sealed(sealed) => {
+                let slot = self.slot_of(sidecar.store);
+                let store_says = slot.and_then(|slot| slot.spec().seal_to.as_deref());
+                let (key, own) =
+                    self.new_sidecar_key(sidecar.recording, store_says, sealed.seal_key())?;
+                Ok((key, Some(own)))
+            }
+        }
     }
 
     /// A sealed sidecar whose original is still there: finish its removal, or prove it again.
@@ -143,14 +183,17 @@ impl Engine {
     ) -> Result<seal::VerifiedSeal, FlowError> {
         let id = sidecar.recording;
         let missing = || FlowError::Sidecar { id, why: "its sealed copy is missing".to_owned() };
-        let (copies, wrapped) =
-            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.wrapped_key(id)?)))?;
+        let (copies, stored) =
+            self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.stored_key(id)?)))?;
         let copy =
             copies.iter().find(|copy| copy.sidecar == Some(sidecar.id)).ok_or_else(missing)?;
-        let key = self.keys.unwrap(id.0, &wrapped.ok_or_else(missing)?)?;
         let vault = vault_of(&self.vault, Some(opened), copy.vault).ok_or_else(missing)?;
         let source =
             vault.open_uncached(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
+        let key = match stored.ok_or_else(missing)? {
+            StoredDataKey::Wrapped(wrapped) => self.keys.unwrap(id.0, &wrapped)?,
+            StoredDataKey::Sealed(_) => return self.prove_by_digest(id, copy, &source),
+        };
         let damaged = |source| FlowError::Damaged { id, source };
         let reader = seal::SealedReader::open(&key, source).map_err(damaged)?;
         seal::prove_equal(&reader, file, 1).map_err(damaged)

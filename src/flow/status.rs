@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{Engine, FlowError, StoreSlot};
+use crate::flow::{Engine, FlowError, KeysStatus, RenewalStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -36,6 +36,10 @@ pub struct Status {
     pub started_at: Timestamp,
     /// Running totals.
     pub totals: Totals,
+    /// Key versions and what happens to them.
+    pub keys: KeysStatus,
+    /// How renewals of the certificate are going.
+    pub renewal: RenewalStatus,
 }
 
 /// One thing to mend.
@@ -177,17 +181,22 @@ impl Engine {
             ("recovered", recovered),
             ("first_scan", looked),
         ];
+        let keys = self.keys_status(now)?;
+        let mut warnings = self.warnings(&stores, &recordings, now);
+        warnings.extend(self.kek_warnings(&keys, now)?);
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: looked && recovered,
             sealed_keys: false,
             recordings,
             certificate: self.certificate(),
-            warnings: self.warnings(&stores, &recordings, now),
+            warnings,
             stores,
             checks,
             started_at: self.started_at,
             totals: self.totals(),
+            keys,
+            renewal: self.renewal_status(now),
         })
     }
 
@@ -222,6 +231,7 @@ impl Engine {
     fn warnings(&self, stores: &[StoreStatus], counts: &Counts, now: Timestamp) -> Vec<Warning> {
         let mut warnings: Vec<Warning> =
             self.keys.warnings().into_iter().map(key_warning).collect();
+        warnings.extend(self.authority_warnings());
         for (number, store) in stores.iter().enumerate() {
             if let Some(reason) = &store.reason {
                 warnings.push(Warning {
@@ -265,14 +275,8 @@ impl Engine {
                     .to_owned(),
             });
         }
-        let left = self.certificate().not_after.since(now);
-        if left < CERTIFICATE_SHORT {
-            warnings.push(Warning {
-                code: "certificate-ends-soon",
-                message: format!("the certificate ends in {} days", left.as_secs() / 86_400),
-                hint: "see the log for why it was not renewed".to_owned(),
-            });
-        }
+        warnings.extend(self.seal_key_warnings());
+        warnings.extend(self.certificate_warnings(now));
         warnings
     }
 }
@@ -374,6 +378,3 @@ fn store_status(slot: &StoreSlot, waiting: u64) -> StoreStatus {
         promise: storage.map_or("unknown", |report| report.promise.as_str()),
     }
 }
-
-/// From here on a person hears that the certificate was not renewed.
-const CERTIFICATE_SHORT: Duration = Duration::from_secs(14 * 86_400);

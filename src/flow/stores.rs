@@ -47,6 +47,8 @@ pub struct StoreSpec {
     pub settings: StoreSettings,
     /// Whether originals are overwritten before they are removed.
     pub overwrite: bool,
+    /// The seal key that data keys are sealed to; without one this host can open them.
+    pub seal_to: Option<String>,
 }
 
 /// One store while the program runs.

@@ -4,11 +4,12 @@
 //! request is read. Every refusal is an audit entry; those of nobody in particular share a small
 //! budget, so that a stranger cannot fill the disk with them.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use axum::extract::FromRequestParts;
 use axum::http::header;
 use axum::http::request::Parts;
+use keymanager::ClientCertificate;
 
 use crate::access;
 use crate::access::{Act, Grant, Permission, Principal};
@@ -38,13 +39,21 @@ impl<A: Act> FromRequestParts<Services> for Grant<A> {
     }
 }
 
-/// The kernel's word on the socket, the token's on HTTPS, nobody elsewhere.
+/// The kernel's word on the socket, the token's or the certificate's on HTTPS, nobody elsewhere.
+/// A token that is shown decides alone. A certificate is looked at for each request: it may have
+/// ended since the handshake.
 async fn identify(parts: &Parts, services: &Services) -> Result<Option<Principal>, ApiError> {
     match parts.extensions.get::<Peer>() {
         None => Ok(None),
         Some(Peer::Local { uid }) => Ok(Some(Principal::local(*uid, services.daemon_uid))),
         Some(Peer::Remote) => {
             let header = parts.headers.get(header::AUTHORIZATION);
+            if header.is_none() {
+                let Some(shown) = parts.extensions.get::<Arc<ClientCertificate>>().cloned() else {
+                    return Ok(None);
+                };
+                return Ok(services.run(move |engine, now| engine.recognise(&shown, now)).await);
+            }
             let Some(token) = header.and_then(|value| bearer(value.as_bytes())) else {
                 return Ok(None);
             };

@@ -9,6 +9,7 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use keymanager::KeyError;
 use serde::Serialize;
 
 use crate::access::Refused;
@@ -90,17 +91,27 @@ impl ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let problem = Problem {
+impl ApiError {
+    /// The problem document, where it is not the whole answer.
+    pub(super) fn document(&self) -> serde_json::Value {
+        serde_json::to_value(self.problem()).unwrap_or_default()
+    }
+
+    fn problem(&self) -> Problem<'_> {
+        Problem {
             r#type: format!("urn:recseal:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
             status: self.status.as_u16(),
             code: self.code,
             detail: &self.detail,
             hint: &self.hint,
-        };
-        let mut response = (self.status, Json(problem)).into_response();
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, Json(self.problem())).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::UNAUTHORIZED {
@@ -119,6 +130,9 @@ impl IntoResponse for ApiError {
 /// The one place where what went wrong inside becomes what is said outside.
 impl From<FlowError> for ApiError {
     fn from(error: FlowError) -> Self {
+        if let FlowError::Keys(keymanager::KeyError::Authority(error)) = &error {
+            return super::authority::refused(error);
+        }
         let detail = error.to_string();
         let (status, code, hint) = match &error {
             FlowError::NotFound(_) => {
@@ -131,6 +145,10 @@ impl From<FlowError> for ApiError {
                 (StatusCode::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
             }
             FlowError::NotOpen { state, .. } => not_open(*state),
+            FlowError::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
+            FlowError::Keys(KeyError::SealKey(refusal)) => {
+                return super::seal_keys::refusal(refusal);
+            }
             FlowError::Invalid { .. } => {
                 (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
             }
@@ -139,6 +157,26 @@ impl From<FlowError> for ApiError {
                 "damaged",
                 "restore the sealed copy from a backup, then run `recseal verify`",
             ),
+            FlowError::KeyInUse { .. } => (
+                StatusCode::CONFLICT,
+                "key-in-use",
+                "`recseal keys rewrap --wait` moves them to the active version; those of a \
+                 disabled version need `recseal keys enable VERSION` first",
+            ),
+            FlowError::NoTombstone { .. } => (
+                StatusCode::NOT_FOUND,
+                "no-certificate",
+                "`recseal keys list` shows which versions are destroyed",
+            ),
+            FlowError::ClockSuspect => (
+                StatusCode::CONFLICT,
+                "clock-suspect",
+                "set the clock of this host right, by NTP for example, then try again",
+            ),
+            FlowError::Keys(error) if key_refusal(error).is_some() => {
+                let (status, code, hint) = key_refusal(error).expect("it was asked just now");
+                return Self::new(status, code, error.to_string(), hint);
+            }
             FlowError::Keys(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "keys-refused",
@@ -159,6 +197,33 @@ impl From<FlowError> for ApiError {
             tracing::error!(code, error = chain(&error), "request failed");
         }
         Self::new(status, code, detail, hint)
+    }
+}
+
+/// What the keys refuse because it makes no sense, and not because they are not well.
+fn key_refusal(error: &KeyError) -> Option<(StatusCode, &'static str, &'static str)> {
+    match error {
+        KeyError::UnknownVersion { .. } => Some((
+            StatusCode::NOT_FOUND,
+            "no-such-key-version",
+            "`recseal keys list` shows the versions",
+        )),
+        KeyError::ActiveVersion { .. } => Some((
+            StatusCode::CONFLICT,
+            "key-active",
+            "let another version take over first: `recseal keys rotate`",
+        )),
+        KeyError::IllegalKeyTransition { .. } => Some((
+            StatusCode::CONFLICT,
+            "key-state",
+            "`recseal keys show VERSION` says what state it is in",
+        )),
+        KeyError::DamagedGenerationLeft { .. } => Some((
+            StatusCode::CONFLICT,
+            "key-destruction-blocked",
+            "remove `damaged-gen-N` from the key store once nothing in it is needed",
+        )),
+        _ => None,
     }
 }
 
@@ -252,11 +317,12 @@ fn one_line(text: &str) -> String {
 mod tests {
     use std::io;
 
-    use keymanager::KeyError;
+    use keymanager::{SealKeyError, SealKeyId};
     use uuid::Uuid;
 
     use crate::catalog::CatalogError;
     use crate::domain::RecordingId;
+    use crate::flow::SealedTo;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -268,6 +334,7 @@ mod tests {
     fn inside_errors_have_stable_outsides() {
         let id = RecordingId(Uuid::nil());
         let source = || io::Error::other("device is gone");
+        let seal_key = SealKeyId::from_bytes(&[7; 8]).unwrap();
         let cases = [
             (FlowError::NotFound(id), 404, "not-found"),
             (FlowError::NoSuchStore, 404, "no-such-store"),
@@ -282,6 +349,17 @@ mod tests {
                 "damaged",
             ),
             (FlowError::Keys(KeyError::NoStore), 503, "keys-refused"),
+            (
+                FlowError::SealedToPublicKey { id, to: SealedTo { id: seal_key, name: None } },
+                409,
+                "sealed-to-public-key",
+            ),
+            (FlowError::Keys(SealKeyError::UnknownName.into()), 404, "no-such-seal-key"),
+            (FlowError::Keys(KeyError::ActiveVersion { version: 1 }), 409, "key-active"),
+            (FlowError::Keys(KeyError::UnknownVersion { version: 1 }), 404, "no-such-key-version"),
+            (FlowError::KeyInUse { version: 1, recordings: 2 }, 409, "key-in-use"),
+            (FlowError::ClockSuspect, 409, "clock-suspect"),
+            (FlowError::NoTombstone { version: 1 }, 404, "no-certificate"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
         ];

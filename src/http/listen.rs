@@ -1,7 +1,8 @@
 //! The listeners: a unix socket, HTTPS, and plain HTTP for health.
 //!
 //! Connections are counted, handshakes and request heads are timed, and a stop lets what runs
-//! finish for ten seconds. Every handshake takes the TLS configuration of its moment, so a renewed
+//! finish for ten seconds. A TLS connection is asked to end after an hour, or with the certificate
+//! of its client, and is cut when that is revoked. Every handshake takes the TLS configuration of its moment, so a renewed
 //! certificate serves the next connection and disturbs none.
 
 use std::io;
@@ -16,8 +17,8 @@ use axum::extract::Request;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use keymanager::ClientCertificate;
 use rustix::fs::{FileType, Mode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -25,6 +26,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+
+use super::connections::{Connections, Guest};
 
 /// Who is at the other end of a connection. The listener puts it into every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +38,8 @@ pub enum Peer {
         /// Its user id.
         uid: u32,
     },
-    /// Somebody who must show a token.
+    /// Somebody who must show a token, or has shown a certificate: then the request carries it
+    /// as an `Arc<ClientCertificate>`.
     Remote,
 }
 
@@ -118,7 +123,7 @@ impl UnixDoor {
             let Ok(credentials) = stream.peer_cred() else { continue };
             let peer = Peer::Local { uid: credentials.uid() };
             let router = router.clone().layer(Extension(peer));
-            tokio::spawn(converse(stream, router, doorman.graceful.watcher(), place));
+            tokio::spawn(converse(stream, router, doorman.leave(place), None));
         }
         doorman.finish().await;
     }
@@ -147,11 +152,13 @@ pub fn lend_tcp(listener: &TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(listener.as_fd().try_clone_to_owned()?.into())
 }
 
-/// Serves `router` over TLS with whatever `config` gives at each handshake.
+/// Serves `router` over TLS with whatever `config` gives at each handshake. Who shows a certificate
+/// is in `connections` for as long as the connection lasts.
 pub async fn serve_tls(
     listener: TcpListener,
     router: Router,
     config: impl Fn() -> Arc<ServerConfig> + Send,
+    connections: Arc<Connections>,
     stop: watch::Receiver<bool>,
 ) {
     let router = router.layer(Extension(Peer::Remote));
@@ -160,10 +167,19 @@ pub async fn serve_tls(
         let Some(accepted) = doorman.unless_stopped(listener.accept()).await else { break };
         let Some((stream, _)) = settled(accepted).await else { continue };
         let handshake = TlsAcceptor::from(config()).accept(stream);
-        let (router, watcher) = (router.clone(), doorman.graceful.watcher());
+        let (router, leave) = (router.clone(), doorman.leave(place));
+        let connections = Arc::clone(&connections);
         tokio::spawn(async move {
             match time::timeout(HANDSHAKE, handshake).await {
-                Ok(Ok(stream)) => converse(stream, router, watcher, place).await,
+                Ok(Ok(stream)) => {
+                    let shown = stream.get_ref().1.peer_certificates();
+                    let guest = shown.and_then(client).map(|facts| connections.enter(facts));
+                    let router = match &guest {
+                        Some(guest) => router.layer(Extension(Arc::clone(guest.certificate()))),
+                        None => router,
+                    };
+                    converse(stream, router, leave, guest).await;
+                }
                 Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                 Err(_) => tracing::debug!("TLS handshake took too long"),
             }
@@ -172,13 +188,18 @@ pub async fn serve_tls(
     doorman.finish().await;
 }
 
+/// What the client's own certificate says. One that cannot be read counts as none.
+fn client(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    ClientCertificate::parse(chain.first()?).ok()
+}
+
 /// Serves `router` in clear: health and metrics only.
 pub async fn serve_plain(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
     let mut doorman = Doorman::new(stop);
     while let Some(place) = doorman.place().await {
         let Some(accepted) = doorman.unless_stopped(listener.accept()).await else { break };
         let Some((stream, _)) = settled(accepted).await else { continue };
-        tokio::spawn(converse(stream, router.clone(), doorman.graceful.watcher(), place));
+        tokio::spawn(converse(stream, router.clone(), doorman.leave(place), None));
     }
     doorman.finish().await;
 }
@@ -187,13 +208,22 @@ pub async fn serve_plain(listener: TcpListener, router: Router, stop: watch::Rec
 struct Doorman {
     places: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
-    graceful: GracefulShutdown,
+}
+
+/// What a connection holds while it is open: its place, and word of the stop.
+struct Leave {
+    _place: OwnedSemaphorePermit,
+    stop: watch::Receiver<bool>,
 }
 
 impl Doorman {
     fn new(stop: watch::Receiver<bool>) -> Self {
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        Self { places, stop, graceful: GracefulShutdown::new() }
+        Self { places, stop }
+    }
+
+    fn leave(&self, place: OwnedSemaphorePermit) -> Leave {
+        Leave { _place: place, stop: self.stop.clone() }
     }
 
     /// Waits for a free place; `None` at the stop.
@@ -212,7 +242,9 @@ impl Doorman {
     }
 
     async fn finish(self) {
-        if time::timeout(GRACE, self.graceful.shutdown()).await.is_err() {
+        // All places are free when everybody has left.
+        let all_left = self.places.acquire_many(CONNECTIONS_MAX as u32);
+        if time::timeout(GRACE, all_left).await.is_err() {
             tracing::warn!("connections were cut off at the end of the grace period");
         }
     }
@@ -231,12 +263,13 @@ async fn settled<T>(accepted: io::Result<T>) -> Option<T> {
     }
 }
 
-/// Speaks HTTP/1 or HTTP/2 on one connection until it ends.
+/// Speaks HTTP/1 or HTTP/2 on one connection until it ends. At the stop, after an hour and at the
+/// end of the client's certificate it takes no further request; what runs is finished.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    watcher: Watcher,
-    _place: OwnedSemaphorePermit,
+    mut leave: Leave,
+    guest: Option<Guest>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_BYTES_MAX);
@@ -253,9 +286,38 @@ async fn converse(
             request.map(axum::body::Body::new)
         },
     ));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
-        tracing::debug!(error, "a connection ended badly");
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    let age = guest.as_ref().map_or(AGE_MAX, |guest| guest.remaining().min(AGE_MAX));
+    let cut = async {
+        match &guest {
+            Some(guest) => guest.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    let last_call = async {
+        tokio::select! {
+            // A stop that can no longer be told is one.
+            _ = leave.stop.wait_for(|stopped| *stopped) => {}
+            () = time::sleep(age) => {}
+        }
+    };
+    let (mut cut, mut last_call) = (std::pin::pin!(cut), std::pin::pin!(last_call));
+    let mut is_last = false;
+    loop {
+        tokio::select! {
+            outcome = connection.as_mut() => {
+                if let Err(error) = outcome {
+                    tracing::debug!(error, "a connection ended badly");
+                }
+                return;
+            }
+            () = &mut cut => return,
+            () = &mut last_call, if !is_last => {
+                is_last = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
     }
 }
 
@@ -266,6 +328,8 @@ const HEAD_BYTES_MAX: usize = 32 << 10;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Time for a request head, and for an idle connection to say something.
 const HEAD: Duration = Duration::from_secs(30);
+/// A connection lives no longer, so that what changed is asked for again.
+const AGE_MAX: Duration = Duration::from_secs(3600);
 /// How long requests may go on after the stop.
 const GRACE: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

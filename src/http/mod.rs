@@ -17,15 +17,23 @@
 //! - Bodies, requests at a time, streams at a time and seconds are bounded.
 
 mod auth;
+mod authority;
+pub mod certificates;
+pub mod connections;
 mod error;
 mod extract;
 mod guard;
 mod health;
+mod keks;
 pub mod listen;
 pub mod locked;
 mod media;
+mod moment;
+mod progress;
 mod range;
 mod recordings;
+mod renewal;
+mod seal_keys;
 mod slots;
 mod system;
 pub mod view;
@@ -43,11 +51,13 @@ use tokio::sync::Semaphore;
 
 use crate::access::Permission;
 use crate::clock::{Clock, Timestamp};
+use crate::daemon::certificates::Renewals;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::watch::Bell;
 use crate::flow::Engine;
 use crate::telemetry::Metrics;
 
+use connections::Connections;
 pub use error::{ApiError, chain};
 use guard::Pace;
 
@@ -69,6 +79,8 @@ pub struct Services {
     refusals: Arc<auth::RefusalBudget>,
     /// What slots open with.
     surroundings: Surroundings,
+    connections: Arc<Connections>,
+    renewals: Arc<Renewals>,
 }
 
 /// Where the doors really listen, port 0 resolved.
@@ -89,7 +101,9 @@ impl Services {
         bell: Arc<Bell>,
         daemon_uid: u32,
     ) -> Self {
+        let connections = Arc::new(Connections::new(clock.clone()));
         Self {
+            connections,
             engine,
             pool,
             clock,
@@ -102,6 +116,7 @@ impl Services {
             playbacks: Arc::default(),
             refusals: Arc::default(),
             surroundings: Surroundings::default(),
+            renewals: Arc::default(),
         }
     }
 
@@ -111,9 +126,20 @@ impl Services {
         Self { surroundings, ..self }
     }
 
+    /// The same with somebody who hears when a certificate is asked for.
+    #[must_use]
+    pub fn with_renewals(self, renewals: Arc<Renewals>) -> Self {
+        Self { renewals, ..self }
+    }
+
     /// Makes the bound addresses known to `status`. Later calls change nothing.
     pub fn announce(&self, addresses: Addresses) {
         let _ = self.addresses.set(addresses);
+    }
+
+    /// Who is connected with a certificate; the HTTPS listener fills it.
+    pub fn connections(&self) -> Arc<Connections> {
+        Arc::clone(&self.connections)
     }
 
     /// The present moment.
@@ -184,6 +210,31 @@ pub const ROUTES: &[Route] = {
         route("DELETE", "/api/v1/tokens/{id}", Some(P::TokenManage), Quick, || {
             delete(system::revoke_token)
         }),
+        route("GET", "/api/v1/keys/versions", Some(P::KeyView), Quick, || get(keks::list)),
+        route("POST", "/api/v1/keys/versions", Some(P::KeyManage), Quick, || post(keks::rotate)),
+        route("GET", "/api/v1/keys/versions/{version}", Some(P::KeyView), Quick, || {
+            get(keks::show)
+        }),
+        route(
+            "GET",
+            "/api/v1/keys/versions/{version}/certificate",
+            Some(P::KeyView),
+            Quick,
+            || get(keks::certificate),
+        ),
+        route("POST", "/api/v1/keys/versions/{version}/disable", Some(P::KeyManage), Quick, || {
+            post(keks::disable)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/enable", Some(P::KeyManage), Quick, || {
+            post(keks::enable)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/destroy", Some(P::KeyManage), Slow, || {
+            post(keks::destroy)
+        }),
+        route("POST", "/api/v1/keys/versions/{version}/restore", Some(P::KeyManage), Quick, || {
+            post(keks::restore)
+        }),
+        route("POST", "/api/v1/keys/rewrap", Some(P::KeyManage), Slow, || post(keks::rewrap)),
         route("GET", "/api/v1/keys/public", None, Quick, || get(system::public_keys)),
         route("GET", "/api/v1/keys/slots", Some(P::KeyView), Quick, || get(slots::list)),
         route("POST", "/api/v1/keys/slots", Some(P::KeyManage), Slow, || post(slots::add)),
@@ -197,7 +248,81 @@ pub const ROUTES: &[Route] = {
             post(slots::rotate_root)
         }),
         route("POST", "/api/v1/keys/unlock", Some(P::KeyManage), Quick, || post(slots::unlock)),
+        route("GET", "/api/v1/seal-keys", Some(P::KeyView), Quick, || get(seal_keys::list)),
+        route("POST", "/api/v1/seal-keys", Some(P::KeyManage), Quick, || post(seal_keys::add)),
+        route("POST", "/api/v1/seal-keys/rotate", Some(P::KeyManage), Quick, || {
+            post(seal_keys::rotate)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/disable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::disable)
+        }),
+        route("POST", "/api/v1/seal-keys/{name}/enable", Some(P::KeyManage), Quick, || {
+            post(seal_keys::enable)
+        }),
+        route("GET", "/api/v1/seal-keys/{name}/public", Some(P::KeyView), Quick, || {
+            get(seal_keys::public)
+        }),
         route("GET", "/api/v1/certificate", None, Quick, || get(system::certificate)),
+        route("GET", "/api/v1/ca", Some(P::KeyView), Quick, || get(authority::show)),
+        route("POST", "/api/v1/ca", Some(P::CertificateManage), Quick, || post(authority::create)),
+        route("POST", "/api/v1/ca/prepare", Some(P::CertificateManage), Quick, || {
+            post(authority::prepare)
+        }),
+        route("POST", "/api/v1/ca/activate", Some(P::CertificateManage), Quick, || {
+            post(authority::activate)
+        }),
+        route("POST", "/api/v1/ca/taint", Some(P::CertificateManage), Quick, || {
+            post(authority::taint)
+        }),
+        route("POST", "/api/v1/ca/revoke", Some(P::CertificateManage), Quick, || {
+            post(authority::revoke_authority)
+        }),
+        route("GET", "/api/v1/ca/bundle", None, Quick, || get(authority::bundle)),
+        route("GET", "/api/v1/ca/crl", None, Quick, || get(authority::crl)),
+        route("GET", "/api/v1/ca/certificates", Some(P::KeyView), Quick, || get(authority::issued)),
+        route("POST", "/api/v1/ca/certificates", Some(P::CertificateManage), Quick, || {
+            post(authority::issue)
+        }),
+        route(
+            "POST",
+            "/api/v1/ca/certificates/{id}/revoke",
+            Some(P::CertificateManage),
+            Quick,
+            || post(authority::revoke),
+        ),
+        route("POST", "/api/v1/certificates/renew", Some(P::CertificateManage), Slow, || {
+            post(renewal::renew)
+        }),
+        route("GET", "/api/v1/certificates", Some(P::KeyView), Quick, || get(certificates::list)),
+        route("POST", "/api/v1/certificates", Some(P::CertificateManage), Slow, || {
+            post(certificates::import).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/check", Some(P::KeyView), Slow, || {
+            post(certificates::check).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/certificates/rollback", Some(P::CertificateManage), Slow, || {
+            post(certificates::rollback)
+        }),
+        route("POST", "/api/v1/certificates/requests", Some(P::CertificateManage), Slow, || {
+            post(certificates::request)
+        }),
+        route(
+            "POST",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || {
+                post(certificates::complete)
+                    .layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
+            },
+        ),
+        route(
+            "DELETE",
+            "/api/v1/certificates/requests/{id}",
+            Some(P::CertificateManage),
+            Slow,
+            || delete(certificates::cancel),
+        ),
     ]
 };
 
@@ -283,6 +408,15 @@ mod tests {
             ("GET /api/v1/tokens", ". . x . . ."),
             ("POST /api/v1/tokens", ". . x . . ."),
             ("DELETE /api/v1/tokens/{id}", ". . x . . ."),
+            ("GET /api/v1/keys/versions", ". . x . x ."),
+            ("POST /api/v1/keys/versions", ". . x . . ."),
+            ("GET /api/v1/keys/versions/{version}", ". . x . x ."),
+            ("GET /api/v1/keys/versions/{version}/certificate", ". . x . x ."),
+            ("POST /api/v1/keys/versions/{version}/disable", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/enable", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/destroy", ". . x . . ."),
+            ("POST /api/v1/keys/versions/{version}/restore", ". . x . . ."),
+            ("POST /api/v1/keys/rewrap", ". . x . . ."),
             ("GET /api/v1/keys/public", "x x x x x x"),
             ("GET /api/v1/keys/slots", ". . x . x ."),
             ("POST /api/v1/keys/slots", ". . x . . ."),
@@ -290,7 +424,32 @@ mod tests {
             ("POST /api/v1/keys/slots/{id}/test", ". . x . . ."),
             ("POST /api/v1/keys/rotate-root", ". . x . . ."),
             ("POST /api/v1/keys/unlock", ". . x . . ."),
+            ("GET /api/v1/seal-keys", ". . x . x ."),
+            ("POST /api/v1/seal-keys", ". . x . . ."),
+            ("POST /api/v1/seal-keys/rotate", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/disable", ". . x . . ."),
+            ("POST /api/v1/seal-keys/{name}/enable", ". . x . . ."),
+            ("GET /api/v1/seal-keys/{name}/public", ". . x . x ."),
             ("GET /api/v1/certificate", "x x x x x x"),
+            ("GET /api/v1/ca", ". . x . x ."),
+            ("POST /api/v1/ca", ". . x . . ."),
+            ("POST /api/v1/ca/prepare", ". . x . . ."),
+            ("POST /api/v1/ca/activate", ". . x . . ."),
+            ("POST /api/v1/ca/taint", ". . x . . ."),
+            ("POST /api/v1/ca/revoke", ". . x . . ."),
+            ("GET /api/v1/ca/bundle", "x x x x x x"),
+            ("GET /api/v1/ca/crl", "x x x x x x"),
+            ("GET /api/v1/ca/certificates", ". . x . x ."),
+            ("POST /api/v1/ca/certificates", ". . x . . ."),
+            ("POST /api/v1/ca/certificates/{id}/revoke", ". . x . . ."),
+            ("POST /api/v1/certificates/renew", ". . x . . ."),
+            ("GET /api/v1/certificates", ". . x . x ."),
+            ("POST /api/v1/certificates", ". . x . . ."),
+            ("POST /api/v1/certificates/check", ". . x . x ."),
+            ("POST /api/v1/certificates/rollback", ". . x . . ."),
+            ("POST /api/v1/certificates/requests", ". . x . . ."),
+            ("POST /api/v1/certificates/requests/{id}", ". . x . . ."),
+            ("DELETE /api/v1/certificates/requests/{id}", ". . x . . ."),
         ];
         let found: Vec<(String, String)> = ROUTES
             .iter()

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::{ExportKey, Grant, ListRecordings, ManageRecordings, VerifyMedia};
-use crate::flow::RecordingFilter;
+use crate::flow::{RecordingFilter, Verified};
 
 use super::extract::{Id, Params};
 use super::media::stream_permit;
-use super::view::{self, Page, RecordingView, VerifiedView};
-use super::{ApiError, Services};
+use super::view::{self, Page, RecordingView};
+use super::{ApiError, Services, progress};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,20 +64,39 @@ pub(super) async fn show(
     Ok(Json(RecordingView::new(detail, sees_names)))
 }
 
-/// `POST /api/v1/recordings/{id}/verify`
+/// The answer to a verification.
+#[derive(Serialize)]
+pub(super) struct VerifiedView {
+    recording: String,
+    verified: bool,
+    files: u64,
+    plain_bytes: u64,
+}
+
+impl From<Verified> for VerifiedView {
+    fn from(verified: Verified) -> Self {
+        Self {
+            recording: verified.recording.to_string(),
+            verified: true,
+            files: verified.files,
+            plain_bytes: verified.plain_bytes,
+        }
+    }
+}
+
+/// `POST /api/v1/recordings/{id}/verify`, with lines of progress for those who accept them.
 pub(super) async fn verify(
     State(services): State<Services>,
     grant: Grant<VerifyMedia>,
     Id(id): Id,
-) -> Result<Json<VerifiedView>, ApiError> {
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     let permit = stream_permit(&services)?;
-    let verified = services
-        .run(move |engine, now| {
-            let _permit = permit;
-            engine.verify(&grant, id, &|_, _| {}, now)
-        })
-        .await?;
-    Ok(Json(verified.into()))
+    progress::answer(&services, progress::is_wanted(&headers), move |engine, watch, now| {
+        let _permit = permit;
+        Ok(VerifiedView::from(engine.verify(&grant, id, watch, now)?))
+    })
+    .await
 }
 
 /// `POST /api/v1/recordings/{id}/key`: the text of a key file, for offline opening.

@@ -12,7 +12,8 @@ use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
-use super::{Addresses, ApiError};
+pub use super::moment::parse_time;
+use super::{Addresses, ApiError, renewal};
 
 /// The word people see. `Waiting` is everything from found to being sealed.
 pub fn state_word(group: StateGroup) -> &'static str {
@@ -39,13 +40,6 @@ pub fn parse_state(text: &str) -> Option<StateGroup> {
         "waiting" => Some(StateGroup::Waiting),
         _ => None,
     }
-}
-
-/// A moment as people write it: RFC 3339, or a day, which begins at midnight UTC.
-pub fn parse_time(text: &str) -> Option<Timestamp> {
-    let midnight = format!("{text}T00:00:00Z");
-    let moment: jiff::Timestamp = text.parse().or_else(|_| midnight.parse()).ok()?;
-    Some(Timestamp::from_millis(moment.as_millisecond()))
 }
 
 /// The state of a recording as people see it.
@@ -108,6 +102,8 @@ pub(super) struct StatusView {
     warnings: Vec<WarningView>,
     totals: TotalsView,
     listen: Option<ListenView>,
+    keys: super::keks::KeysView,
+    renewal: renewal::RenewalView,
 }
 
 #[derive(Serialize)]
@@ -194,6 +190,7 @@ impl StatusView {
     ) -> Self {
         let (counts, totals) = (status.recordings, status.totals);
         Self {
+            keys: status.keys.into(),
             version: status.version,
             ready: status.ready,
             sealed_keys: status.sealed_keys,
@@ -235,6 +232,7 @@ impl StatusView {
                 watches: totals.watches,
                 scans: totals.scans,
             },
+            renewal: renewal::RenewalView::from(status.renewal),
             listen: addresses.map(|bound| ListenView {
                 https: bound.https.to_string(),
                 health: bound.health.to_string(),
@@ -283,6 +281,9 @@ pub(super) struct RecordingView {
     found_at: String,
     sealed_at: Option<String>,
     sidecars: usize,
+    /// There if this host cannot open it; only where one recording is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_to: Option<flow::SealedTo>,
     original: Option<OriginalView>,
     copies: Vec<CopyView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,6 +352,7 @@ impl RecordingView {
             found_at: time(recording.found_at),
             sealed_at: recording.sealed_at.map(time),
             sidecars: detail.sidecars,
+            sealed_to: detail.sealed_to,
             original: recording.original.map(|evidence| OriginalView {
                 overwrite: evidence.overwrite.as_str(),
                 file_system: evidence.file_system,
@@ -380,26 +382,6 @@ pub(super) struct Page<T> {
     pub(super) next: Option<String>,
 }
 
-/// The answer to a verification.
-#[derive(Serialize)]
-pub(super) struct VerifiedView {
-    recording: String,
-    verified: bool,
-    files: u64,
-    plain_bytes: u64,
-}
-
-impl From<flow::Verified> for VerifiedView {
-    fn from(verified: flow::Verified) -> Self {
-        Self {
-            recording: verified.recording.to_string(),
-            verified: true,
-            files: verified.files,
-            plain_bytes: verified.plain_bytes,
-        }
-    }
-}
-
 /// One audit entry.
 #[derive(Serialize)]
 pub(super) struct AuditEntryView {
@@ -412,6 +394,7 @@ pub(super) struct AuditEntryView {
     result: String,
     detail: String,
     recording: Option<String>,
+    object: Option<String>,
     hash: String,
 }
 
@@ -428,6 +411,7 @@ impl From<ChainedEntry> for AuditEntryView {
             result: entry.outcome().as_str().to_owned(),
             detail: entry.detail().to_owned(),
             recording: entry.recording().map(|id| id.to_string()),
+            object: entry.object().map(|id| id.to_string()),
             hash: chained.hash.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
     }
@@ -458,43 +442,4 @@ impl From<TokenRow> for TokenView {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_state_has_a_word_that_reads_back() {
-        for state in RecordingState::ALL {
-            for is_planned in [false, true] {
-                let word = state_word(group_of(state, is_planned));
-                assert_eq!(parse_state(word).map(state_word), Some(word));
-            }
-        }
-        for spelling in ["planned_for_deletion", "PLANNED-FOR-DELETION", "planned for deletion"] {
-            assert_eq!(parse_state(spelling), Some(StateGroup::PlannedForDeletion), "{spelling}");
-        }
-        assert_eq!(parse_state("sealed"), None);
-        // Planted fault: a planned recording shown as Available.
-        assert_eq!(group_of(RecordingState::Stored, true), StateGroup::PlannedForDeletion);
-    }
-
-    #[test]
-    fn cursors_read_back_and_do_not_mix() {
-        let id = RecordingId::new();
-        assert_eq!(parse_recording_cursor(&recording_cursor(id)).unwrap(), id);
-        assert_eq!(parse_audit_cursor(&audit_cursor(u64::MAX)).unwrap(), u64::MAX);
-        for bad in ["", "r", "a", "a-1", "rxyz", &audit_cursor(5), &format!("r{id}x")] {
-            assert!(parse_recording_cursor(bad).is_err(), "{bad}");
-        }
-        assert!(parse_audit_cursor(&recording_cursor(id)).is_err());
-    }
-
-    #[test]
-    fn times_as_people_write_them() {
-        let read = |text| parse_time(text).map(|t| t.to_string());
-        assert_eq!(read("2026-11-23").as_deref(), Some("2026-11-23T00:00:00.000Z"));
-        assert_eq!(read("2026-11-23T10:00:00+02:00").as_deref(), Some("2026-11-23T08:00:00.000Z"));
-        for bad in ["", "yesterday", "2026-13-01", "10:00"] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
-}
+mod tests;

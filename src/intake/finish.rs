@@ -63,7 +63,7 @@ pub enum Verdict {
 }
 
 /// Decides about one file. Pure but for `exists`, which tells whether something lies at a path of
-/// the store; it is asked at most once, and an error counts as "not done".
+/// the store; it is asked once for each place of a marker, and an error counts as "not done".
 pub fn decide(
     profile: &Profile,
     settings: &StoreSettings,
@@ -78,7 +78,14 @@ pub fn decide(
     let quiet = Quiet::of(look, mode, now);
     let settled = quiet.wait(profile_settle(profile, settings, mode));
     if sidecar::owner(profile, &look.sighting.path).is_some() {
-        return decide_sidecar(settings, look, quiet, settled);
+        let marker = match profile.marker {
+            // What works on a recording reads its sidecars, too.
+            Some(Marker::Stage { .. }) if !look.paired => {
+                marker_wait(profile, settings, look, exists, quiet)
+            }
+            _ => Wait::Over,
+        };
+        return decide_sidecar(settings, look, quiet, settled.max(marker));
     }
     if look.told_done {
         return Verdict::Finished;
@@ -90,11 +97,7 @@ pub fn decide(
             _ => Wait::Over,
         },
         if look.unfinished { quiet.wait(settings.unfinished_wait) } else { Wait::Over },
-        if marker_says_open(profile, &look.sighting.path, exists) {
-            quiet.wait(settings.marker_wait)
-        } else {
-            Wait::Over
-        },
+        marker_wait(profile, settings, look, exists, quiet),
     ];
     match waits.into_iter().max().unwrap_or(Wait::Over) {
         Wait::Over => Verdict::Finished,
@@ -138,18 +141,39 @@ fn profile_settle(profile: &Profile, settings: &StoreSettings, mode: WatchMode) 
     }
 }
 
+fn marker_wait(
+    profile: &Profile,
+    settings: &StoreSettings,
+    look: &Look<'_>,
+    exists: &dyn Fn(&StorePath) -> io::Result<bool>,
+    quiet: Quiet,
+) -> Wait {
+    if marker_says_open(profile, &look.sighting.path, exists) {
+        quiet.wait(settings.marker_wait)
+    } else {
+        Wait::Over
+    }
+}
+
+/// True while the recorder, or what works up its files, is not done with the file at `path`.
 fn marker_says_open(
     profile: &Profile,
     path: &StorePath,
     exists: &dyn Fn(&StorePath) -> io::Result<bool>,
 ) -> bool {
-    let Some(marker) = profile.marker else { return false };
-    let (Marker::Present(place) | Marker::Absent(place)) = marker;
-    let Some(place) = sidecar::beside(path, place) else { return false };
-    match (marker, exists(&place)) {
-        (Marker::Present(_), Ok(is_there)) => !is_there,
-        (Marker::Absent(_), Ok(is_there)) => is_there,
-        (_, Err(_)) => true,
+    // `None` if it cannot be told; a place that cannot be in the store is not.
+    let look = |place: &str| match sidecar::beside(path, place) {
+        None => Some(false),
+        Some(place) => exists(&place).ok(),
+    };
+    match profile.marker {
+        None => false,
+        Some(Marker::Present(place)) => look(place) != Some(true),
+        Some(Marker::Absent(place)) => look(place) != Some(false),
+        Some(Marker::Stage { done, working }) => {
+            !done.iter().any(|place| look(place) == Some(true))
+                || working.iter().any(|place| look(place) != Some(false))
+        }
     }
 }
 

@@ -63,8 +63,8 @@ impl fmt::Debug for NameFacts {
 
 /// Reads `stem`, a file name without its suffix, by the first of `templates` that fits it whole.
 ///
-/// Fields: `{at}` a date and a time in digits; `{uuid}` and `{unique}` (Asterisk's
-/// `seconds.number`) ids of a strict shape; `{call}`, `{from}`, `{to}`, `{room}` any text;
+/// Fields: `{at}` a date and a time in digits; `{uuid}`, `{unique}` (Asterisk's `seconds.number`)
+/// and `{meeting}` (BigBlueButton's `digest-milliseconds`) ids of a strict shape; `{call}`, `{from}`, `{to}`, `{room}` any text;
 /// any other name is text that says nothing.
 pub fn read(templates: &[&str], stem: &[u8]) -> Option<NameFacts> {
     let stem = std::str::from_utf8(stem).ok()?;
@@ -111,6 +111,11 @@ fn put(field: &str, text: &str, facts: &mut NameFacts) -> bool {
             facts.started_at = Some(Timestamp::from_millis(seconds.saturating_mul(1000)));
             &mut facts.call
         }
+        "meeting" => {
+            let Some(millis) = meeting_millis(text) else { return false };
+            facts.started_at = Some(Timestamp::from_millis(millis));
+            &mut facts.call
+        }
         "uuid" | "call" => &mut facts.call,
         "from" => &mut facts.from,
         "to" => &mut facts.to,
@@ -127,6 +132,16 @@ fn unique_seconds(text: &str) -> Option<i64> {
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     ((9..=11).contains(&seconds.len()) && is_digits(seconds) && is_digits(number))
         .then(|| seconds.parse().ok())?
+}
+
+/// The time in BigBlueButton's id of a meeting, 40 hexadecimal digits and milliseconds.
+fn meeting_millis(text: &str) -> Option<i64> {
+    let (digest, millis) = text.split_once('-')?;
+    let is_sound = digest.len() == 40
+        && digest.bytes().all(|b| b.is_ascii_hexdigit())
+        && millis.len() == 13
+        && millis.bytes().all(|b| b.is_ascii_digit());
+    is_sound.then(|| millis.parse().ok())?
 }
 
 /// Takes `YYYY MM DD hh mm ss` from the front of `text`, with at most one separator in each gap.

@@ -33,14 +33,23 @@ pub struct Profile {
 
 /// A file whose coming or going says that a recording is done.
 ///
-/// The place is relative to the recording's folder, may begin with `../`, and holds `{stem}` (the
-/// name without suffix) or `{call}` (the stem without its last dash-separated part).
+/// A place is relative to the recording's folder and may begin with `../`; with a `/` in front it
+/// is relative to the store's root. It holds one of `{stem}` (the name without suffix), `{call}`
+/// (the stem without its last dash-separated part) or `{meeting}` (the second folder of the path).
+/// A place outside the store is never there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
     /// Done once it exists.
     Present(&'static str),
     /// Done once it is gone.
     Absent(&'static str),
+    /// Done once one of `done` exists and nothing of `working` does any more.
+    Stage {
+        /// What says that the last step was taken.
+        done: &'static [&'static str],
+        /// What exists while a step is being taken.
+        working: &'static [&'static str],
+    },
 }
 
 /// How a sidecar finds its recording.
@@ -51,6 +60,8 @@ pub enum SidecarRule {
     Stem(&'static [&'static str]),
     /// A file of this name belongs to every recording in its folder.
     Folder(&'static str),
+    /// A file of this name belongs to every recording in its folder and in the folders below.
+    Tree(&'static str),
     /// A file with this suffix in the sibling folder `from` belongs to the recording with the
     /// same stem in the sibling folder `to`.
     Sibling {
@@ -135,7 +146,7 @@ fn names() -> Vec<&'static str> {
 
 /// Every profile, the default first.
 pub const PROFILES: &[Profile] =
-    &[GENERIC, ASTERISK, FREEPBX, FREESWITCH, RTPENGINE, OREKA, JIBRI, LIVEKIT, OBS];
+    &[GENERIC, ASTERISK, FREEPBX, FREESWITCH, RTPENGINE, OREKA, JIBRI, BIGBLUEBUTTON, LIVEKIT, OBS];
 
 /// Any recorder: lying still is all there is to see. Also right for those that write `.part` and
 /// rename (thevoiceguy/siphon-ai:docs/RECORDING.md).
@@ -234,6 +245,48 @@ const JIBRI: Profile = Profile {
     leftovers: &["/tmp/recordings if the recording folder was changed later"],
 };
 
+/// The store is the folder `recording` itself, because the flags lie in it: `raw/{meeting}` holds
+/// the material, and `status/…` says how far it was worked up.
+///
+/// `archived/{meeting}.done` means only that the material is complete: sanity, processing and
+/// publishing, which may take hours, still read it. `published/{meeting}-presentation.done` is the
+/// last step of the format that every installation makes; other formats are then being made if
+/// their working folder is there. Nobody pressed the button in a meeting with `.norecord`: nothing
+/// is made of it, yet all of it lies there in clear. A failed meeting has neither and waits for
+/// `marker_wait`, like one in a store that begins at `raw` and cannot see the flags. What is rebuilt
+/// later needs the material back.
+///
+/// `events.xml` has the attendees and the chat. Slides and notes are taken as recordings. The
+/// folders of the flags and of the work in progress belong to the recorder. Source:
+/// bigbluebutton/bigbluebutton:record-and-playback/core/scripts/archive/archive.rb,
+/// core/lib/recordandplayback/workers/process_worker.rb, publish_worker.rb,
+/// core/scripts/bigbluebutton.yml.
+const BIGBLUEBUTTON: Profile = Profile {
+    name: "bigbluebutton",
+    settle: Duration::from_secs(60),
+    marker: Some(Marker::Stage {
+        done: &[
+            "/status/published/{meeting}-presentation.done",
+            "/status/archived/{meeting}.norecord",
+        ],
+        working: &[
+            "/process/presentation/{meeting}",
+            "/process/video/{meeting}",
+            "/process/screenshare/{meeting}",
+            "/process/podcast/{meeting}",
+            "/process/notes/{meeting}",
+        ],
+    }),
+    temporary: &["status", "process", "publish"],
+    sidecars: &[SidecarRule::Tree("events.xml")],
+    naming: &["{meeting}-{tag}", "{meeting}"],
+    leftovers: &[
+        "/var/freeswitch/meetings, /var/lib/bbb-webrtc-recorder and /var/kurento until archived",
+        "/var/bigbluebutton/published (what is played back) and /var/bigbluebutton/events",
+        "process and publish beside raw, after a failure",
+    ],
+};
+
 /// Written to a temporary folder, then uploaded or moved; the manifest comes last but is not
 /// always written, so it is not waited for. Source: livekit/egress:pkg/config/manifest.go,
 /// output_file.go.
@@ -315,8 +368,11 @@ mod tests {
     #[test]
     fn every_recorders_names_are_read() {
         let read = |profile: &Profile, name: &str| {
-            let facts = profile.name_facts(&path(name.as_bytes())).expect(name);
-            let started = facts.started_local.map(|at| at.to_string());
+            let Some(facts) = profile.name_facts(&path(name.as_bytes())) else {
+                return Default::default();
+            };
+            let local = facts.started_local.map(|at| at.to_string());
+            let started = local.or(facts.started_at.map(|at| at.to_string()));
             (
                 started.unwrap_or_default(),
                 facts.expose_call().or(facts.expose_room()).unwrap_or_default().to_owned(),
@@ -325,7 +381,7 @@ mod tests {
         let at = "2026-11-23T18:24:57";
         for (profile, name, started, id) in [
             (GENERIC, "20261123-182457_77.wav", at, "77"),
-            (ASTERISK, "in/1705311012.7.wav", "", "1705311012.7"),
+            (ASTERISK, "in/1705311012.7.wav", "2024-01-15T09:30:12.000Z", "1705311012.7"),
             (FREEPBX, "2026/11/23/q-600-100-20261123-182457-1705311012.7.wav", at, "1705311012.7"),
             (
                 FREESWITCH,
@@ -336,6 +392,8 @@ mod tests {
             (RTPENGINE, "a-b@192.0.2.1-0123456789abcdef-mix.wav", "", "a-b@192.0.2.1"),
             (OREKA, "2026/11/23/18/20261123_182457_AB.wav", at, "AB"),
             (JIBRI, "s1/team_one_2026-11-23-18-24-57.mp4", at, "team_one"),
+            (BIGBLUEBUTTON, AUDIO, "2023-11-14T22:13:20.000Z", MEETING),
+            (BIGBLUEBUTTON, "raw/m/presentation/p/slide-1.png", "", ""),
             (LIVEKIT, "team-one-2026-11-23T182457.mp4", at, "team-one"),
             (OBS, "2026-11-23 18-24-57.mkv", at, ""),
             (OBS, "Replay 2026-11-23 18-24-57.mkv", at, ""),
@@ -343,4 +401,8 @@ mod tests {
             assert_eq!(read(&profile, name), (started.to_owned(), id.to_owned()), "{name}");
         }
     }
+
+    const MEETING: &str = "183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000";
+    const AUDIO: &str =
+        "raw/m/audio/183f0bf3a0982a127bdb8161e0c44eb696b3e75c-1700000000000-1700000012345.opus";
 }

@@ -19,7 +19,8 @@
 //! - Memory is constant, about 1 MiB for each worker. Buffers that held plaintext are wiped.
 //! - A [`keymanager::DataKey`] belongs to one recording and one attempt: a sealing that failed is
 //!   never resumed but begun anew with a new key.
-//! - Only [`prove_equal`] makes a [`VerifiedSeal`], without which no original is removed.
+//! - Only [`prove_equal`], and [`prove_unchanged`] after it, make a [`VerifiedSeal`], without
+//!   which no original is removed.
 
 mod batch;
 mod header;
@@ -37,7 +38,9 @@ use keymanager::floe;
 use crate::domain::RecordingId;
 
 pub use header::Prefix;
-pub use proof::{VerifiedSeal, prove_equal, verify_whole};
+pub use proof::{
+    VerifiedSeal, digest_of, prove_equal, prove_unchanged, verify_whole, verify_whole_watched,
+};
 pub use reader::{SealedReader, peek_prefix};
 pub use stream::SealedStream;
 pub use writer::{SealWriter, Sealed, seal_file};
@@ -148,6 +151,8 @@ pub enum SealError {
     TooLong { sealed_bytes: u64 },
     #[error("sealed file of {recording} differs from the original in chunk {chunk}")]
     Differs { recording: RecordingId, chunk: u64 },
+    #[error("sealed file of {recording} is not the one that was proved")]
+    NotAsProved { recording: RecordingId },
     #[error("original of {recording} had {expected_bytes} bytes and now has {actual_bytes}")]
     SourceChanged { recording: RecordingId, expected_bytes: u64, actual_bytes: u64 },
     #[error("original of {recording} with {plain_bytes} bytes is beyond what a sealed file holds")]
@@ -181,6 +186,7 @@ impl SealError {
             | Self::Truncated { .. }
             | Self::TooLong { .. }
             | Self::Differs { .. }
+            | Self::NotAsProved { .. }
             | Self::TooLarge { .. } => false,
         }
     }

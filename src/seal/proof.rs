@@ -1,15 +1,18 @@
 //! Reading back what was sealed, and the proof that nothing but a comparison can make.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use keymanager::floe;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::batch::{for_each_batch, text_at};
-use super::{ReadAt, SealError, SealedReader, read_full_at};
+use super::{ReadAt, SealError, SealedReader, peek_prefix, read_full_at};
 use crate::domain::RecordingId;
 
 /// Proof that a sealed file opens to exactly the bytes of an original.
 ///
-/// Only [`prove_equal`] makes one, so "remove the original without reading the copy back" does
+/// Only [`prove_equal`] makes one, and [`prove_unchanged`] makes it again, so "remove the original without reading the copy back" does
 /// not compile. It is as durable as what was read: sync first.
 #[must_use]
 #[derive(Debug)]
@@ -45,8 +48,29 @@ pub fn verify_whole(
     reader: &SealedReader<impl ReadAt + Sync>,
     workers: usize,
 ) -> Result<u64, SealError> {
+    verify_whole_watched(reader, workers, &|_| ())
+}
+
+/// The same; `progress` hears of the bytes done after each MiB, from any of the threads.
+///
+/// # Errors
+///
+/// As [`verify_whole`].
+pub fn verify_whole_watched(
+    reader: &SealedReader<impl ReadAt + Sync>,
+    workers: usize,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<u64, SealError> {
+    let done_bytes = AtomicU64::new(0);
     for_each_batch(reader.layout(), workers, |first_chunk, batch| {
-        reader.open_chunks(first_chunk, batch, |_, _| Ok(()))
+        let opened_bytes = AtomicU64::new(0);
+        reader.open_chunks(first_chunk, batch, |_, text| {
+            opened_bytes.fetch_add(text.len() as u64, Ordering::Relaxed);
+            Ok(())
+        })?;
+        let opened_bytes = opened_bytes.into_inner();
+        progress(done_bytes.fetch_add(opened_bytes, Ordering::Relaxed) + opened_bytes);
+        Ok(())
     })?;
     Ok(reader.plain_bytes())
 }
@@ -91,3 +115,43 @@ pub fn prove_equal(
     }
     Ok(VerifiedSeal { recording, plain_bytes })
 }
+
+/// SHA-256 of a sealed file, to be kept with the proof where nobody can open the file again. Reads
+/// all of it.
+///
+/// # Errors
+///
+/// [`SealError::ReadSealed`].
+pub fn digest_of(sealed: &impl ReadAt) -> Result<[u8; 32], SealError> {
+    let (mut hash, mut offset) = (Sha256::new(), 0);
+    let mut buffer = vec![0; DIGEST_BUFFER_BYTES];
+    loop {
+        let len = read_full_at(sealed, &mut buffer, offset)
+            .map_err(|source| SealError::ReadSealed { source })?;
+        if len == 0 {
+            return Ok(hash.finalize().into());
+        }
+        hash.update(&buffer[..len]);
+        offset += len as u64;
+    }
+}
+
+/// Proves without the key that a sealed file is still the one that [`prove_equal`] compared with
+/// an original of `plain_bytes`. That the original is still the same is the caller's to know.
+///
+/// # Errors
+///
+/// [`SealError::NotAsProved`], or a failure to read. Keep the original.
+pub fn prove_unchanged(
+    sealed: &impl ReadAt,
+    proved: &[u8; 32],
+    plain_bytes: u64,
+) -> Result<VerifiedSeal, SealError> {
+    let recording = peek_prefix(sealed)?.recording;
+    match digest_of(sealed)? == *proved {
+        true => Ok(VerifiedSeal { recording, plain_bytes }),
+        false => Err(SealError::NotAsProved { recording }),
+    }
+}
+
+const DIGEST_BUFFER_BYTES: usize = 1 << 20;

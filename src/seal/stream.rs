@@ -100,6 +100,7 @@ impl From<SealError> for io::Error {
             | SealError::TooLong { .. }
             | SealError::Differs { .. }
             | SealError::SourceChanged { .. }
+            | SealError::NotAsProved { .. }
             | SealError::TooLarge { .. } => io::ErrorKind::InvalidData,
         };
         Self::new(kind, error)

@@ -28,7 +28,8 @@ fn placed(f: &Fixture, state: RecordingState) -> RecordingId {
     let reason = (state == RecordingState::Quarantined).then_some("planted");
     if state != RecordingState::Erased {
         raw.execute(
-            "INSERT INTO wrapped_key VALUES (?1, ?2, 1, ?3, 0)",
+            "INSERT INTO wrapped_key (recording, data_key, version, bytes, created_at)
+             VALUES (?1, ?2, 1, ?3, 0)",
             rusqlite::params![id.0.as_bytes(), key.data_key_id().as_bytes(), key.as_bytes()],
         )
         .unwrap();

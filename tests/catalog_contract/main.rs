@@ -9,6 +9,7 @@ mod discovery;
 mod facts;
 mod lives;
 mod scrub;
+mod seal_keys;
 
 use std::path::PathBuf;
 

@@ -61,6 +61,47 @@ fn the_stream_key_of_jibri_is_sealed_and_reported_by_kind() {
     assert_eq!(key.count_in_tree(&server.daemon.state()), 0, "in clear in the state folder");
 }
 
+/// BigBlueButton: material below `raw`, flags below `status`, `events.xml` above its recordings.
+///
+/// Planted faults: flags taken for recordings; `events.xml` looked for beside media only.
+#[test]
+fn a_meeting_of_bigbluebutton_is_sealed_when_it_is_published() {
+    let mut server = Server::start("bigbluebutton");
+    let put = |store: &Path, name: &str, content: &[u8]| {
+        let path = store.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let (audio, video, who) = (Marker::new().wav(1), Marker::new().fill(50_000), Marker::new());
+    let events = format!("<recording><attendee name=\"{}\"/></recording>", who.text());
+    let store = server.store.clone();
+    put(&store, "raw/m-1/audio/m-1-17.wav", &audio);
+    put(&store, "raw/m-1/video/m-1/w.webm", &video);
+    put(&store, "raw/m-1/events.xml", events.as_bytes());
+    put(&store, "status/archived/m-1.done", b"Archived m-1");
+    put(&store, "raw/m-2/audio/unmarked.wav", &Marker::new().wav(1));
+    put(&store, "status/archived/m-2.norecord", b"Archived m-2");
+    server.expect_sealed_one("unmarked.wav");
+    assert!(store.join("raw/m-1/audio/m-1-17.wav").exists(), "taken from under the processing");
+    assert!(store.join("raw/m-1/events.xml").exists(), "taken from under the processing");
+
+    put(&store, "status/published/m-1-presentation.done", b"Published m-1");
+    for (name, content) in [("w.webm", &video), ("m-1-17.wav", &audio)] {
+        let id = server.expect_sealed_one(name);
+        assert!(server.open(&id) == *content, "{name}");
+    }
+    server.daemon.wait_until("its events are sealed", |daemon| {
+        daemon.json(&["audit", "--activity", "SIDECAR_REMOVED"]).as_array().unwrap().len() == 1
+    });
+    let id = server.expect_sealed_one("m-1-17.wav");
+    assert_eq!(server.daemon.json(&["recordings", "show", &id])["sidecars"], 1);
+    assert!(open_sidecar(&server, &id) == events.as_bytes());
+    assert_eq!(server.recordings().len(), 3);
+    let left = plain_files(&store);
+    assert!(left.iter().all(|path| path.starts_with(store.join("status"))), "{left:?}");
+    assert_eq!(left.len(), 3, "a flag is missing");
+}
+
 /// Layout "beside": the sealed file takes the place, the mode and the times of the original, and
 /// is not taken for a recording by any later look.
 ///

@@ -16,12 +16,15 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_to", &["intake", "flow"]),
     ("expose_room", &["intake", "flow"]),
     ("expose_random", &["flow"]),
+    ("expose_acme_account", &["daemon"]),
     ("expose_text", &["access", "flow", "http"]),
+    ("expose_bundle", &["flow"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];
 
 /// Calls from which there is no way back, and the module that may make them, in one place.
-pub(crate) const GUARDED: &[(&str, &str)] = &[("destroy_key", "flow")];
+pub(crate) const GUARDED: &[(&str, &str)] =
+    &[("destroy_key", "flow"), ("destroy_sidecar_key", "flow")];
 
 /// `unsafe` lives in one file, each call with its reason.
 pub(crate) fn unsafe_only_in_sys(source: &Source) -> Vec<String> {

@@ -69,16 +69,15 @@ fn names(facts: &CertificateFacts, policy: &GatePolicy, report: &mut Report) {
         list(&facts.names.iter().map(String::as_str).collect::<Vec<_>>())
     );
     match &policy.allow_other_names {
-        Some(_) => report.note(
+        Some(reason) => report.note(
             GateCode::WrongNames,
-            message,
-            "let in for the reason given; clients that use the missing names will refuse it",
+            format!("{message}; let in because: {reason}"),
+            "clients that use the missing names will refuse it",
         ),
         None => report.refuse(
             GateCode::WrongNames,
             message,
-            "ask for one with all names, correct `names` in the configuration, or say \
-             --allow-names REASON",
+            "ask for one with all of these names, or say --allow-names REASON",
         ),
     }
 }

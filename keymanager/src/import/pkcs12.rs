@@ -27,7 +27,7 @@ pub(super) fn read(bytes: &[u8], password: Option<&Zeroizing<String>>) -> Result
     match der::read(bytes) {
         Some((_, [])) => {}
         Some(_) => return Err(damaged("there is something behind its end")),
-        None => return Err(damaged("it is cut, or not DER")),
+        None => return Err(damaged("it is cut, or not written as DER")),
     }
     if !der::costs_are_bearable(bytes) {
         return Err(key::too_costly());
@@ -96,6 +96,7 @@ fn damaged(why: &str) -> Refusal {
     Finding::new(
         GateCode::Malformed,
         format!("the PKCS#12 file is damaged: {why}"),
-        "copy it once more, in binary mode; openssl pkcs12 -info -in FILE checks it",
+        "copy it once more, in binary mode; if openssl pkcs12 -info -in FILE reads it, convert it: \
+         openssl pkcs12 -in FILE -out all.pem",
     )
 }

@@ -275,6 +275,12 @@ impl KeyManager {
         }
         let (id, source) = (staged.id, staged.source);
         let mut contents = Contents::clone(&contents);
+        if facts.not_after_ms <= now_ms {
+            // The program was not running while it was valid: the live one can only be better.
+            contents.tls.staged = None;
+            self.keep(writer, contents)?;
+            return Ok(None);
+        }
         if let Some(staged) = contents.tls.staged.take() {
             contents.tls.advance(staged);
         }
@@ -351,3 +357,6 @@ impl KeyManager {
 fn refused(refusal: gate::Refusal) -> KeyError {
     KeyError::Refused { report: Box::new(Report::from(refusal)) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,3 +109,62 @@ impl KeyManager {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk;
+    use crate::seal_key::{SealAlgorithm, SealPrivateKey};
+    use crate::{Unlock, signing};
+
+    fn created(folder: &std::path::Path) -> KeyManager {
+        KeyManager::create(folder, &["localhost".to_owned()], 1_795_000_000_000).unwrap()
+    }
+
+    #[test]
+    fn a_restart_forgets_no_seal_key() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join("keys");
+        let keys = created(&folder);
+        let private = SealPrivateKey::generate(SealAlgorithm::X25519);
+        keys.add_seal_key("archive", private.public(), 5).unwrap();
+        keys.set_seal_key_disabled("archive", true).unwrap();
+        let infos = keys.seal_keys();
+        drop(keys);
+        let keys = KeyManager::open(&folder, &Unlock::File).unwrap();
+        assert_eq!(keys.seal_keys(), infos);
+        let recording = Uuid::now_v7();
+        assert!(keys.new_sealed_data_key("archive", recording).is_err(), "it is disabled");
+        keys.set_seal_key_disabled("archive", false).unwrap();
+        let (key, sealed) = keys.new_sealed_data_key("archive", recording).unwrap();
+        let opened = private.open(recording, &sealed).unwrap();
+        assert_eq!(opened.secret().expose_bytes(), key.secret().expose_bytes());
+        let text = keys.announce_seal_key("archive").unwrap();
+        let (public, announcement) = SealPublicKey::from_text(&text).unwrap();
+        public.check_announcement(announcement.as_ref(), &keys.public_signing_keys()).unwrap();
+        let stranger = signing::SigningKey::generate(0).public();
+        assert!(public.check_announcement(announcement.as_ref(), &[stranger]).is_err());
+    }
+
+    /// A step that fails leaves the old keys in use, and a store that opens with the old or the
+    /// new ones. Planted fault: published before it was stored.
+    #[test]
+    fn a_crash_while_adding_leaves_the_old_or_the_new_keys() {
+        let private = SealPrivateKey::generate(SealAlgorithm::X25519);
+        for at in 0.. {
+            let state = tempfile::tempdir().unwrap();
+            let folder = state.path().join("keys");
+            let keys = created(&folder);
+            let (said, done) =
+                disk::crash::run(at, || keys.add_seal_key("archive", private.public(), 5));
+            assert_eq!(said.is_ok(), keys.check_seal_key("archive").is_ok(), "step {at}");
+            drop(keys);
+            let keys = KeyManager::open(&folder, &Unlock::File).unwrap();
+            assert!(said.is_err() || keys.check_seal_key("archive").is_ok(), "step {at}");
+            if done {
+                assert!(at > 6, "only {at} steps were ever planned");
+                return;
+            }
+        }
+    }
+}

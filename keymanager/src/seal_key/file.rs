@@ -94,7 +94,7 @@ impl SealedKeyFile {
         private.open(self.recording, capsule.ok_or(SealKeyError::OtherSealedFile { data_key })?)
     }
 
-    /// Room for [`CAPSULES_MAX`] of the long ones, twice over.
+    /// Longest text taken: twice what the most capsules need.
     pub const TEXT_BYTES_MAX: usize = 512 << 10;
 }
 

@@ -191,6 +191,11 @@ impl SealPrivateKey {
         }
         Ok(key)
     }
+
+    #[cfg(test)]
+    pub(super) fn expose_secret(&self) -> &[u8; SECRET_BYTES] {
+        self.secret.expose_bytes()
+    }
 }
 
 impl fmt::Debug for SealPrivateKey {

@@ -9,9 +9,11 @@ fn contents() -> Contents {
     Contents {
         keyring: Keyring::generate(0),
         signing: vec![SigningKey::generate(0)],
+        authority: None,
         tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, 0)),
         tombstones: Vec::new(),
         seal_keys: SealKeyTable::default(),
+        renewal: RenewalState::default(),
     }
 }
 

@@ -69,6 +69,11 @@ fn pem_in_all_clothes() {
     let sec1 = lab.cat(&["sec1.key"]);
     assert!(sec1.starts_with(b"-----BEGIN EC PRIVATE KEY"));
     check("SEC1", Candidate::from_pem(&crt, Some(&sec1), None));
+    let twice = Candidate::from_pem(&crt, Some(&[&key[..], &sec1].concat()), None);
+    check("one key in two clothes", twice);
+    lab.openssl(&["pkey", "-in", "leaf.key", "-outform", "DER", "-out", "key.der"]);
+    let binary = Candidate::from_pem(&crt, Some(&lab.cat(&["key.der"])), None);
+    refused(binary, GateCode::NoKey, "key file", "-inform DER");
     lab.openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-out", "params.key"]);
     lab.issue("rsa", "int", RSA_2048, SERVER, &[]);
     lab.openssl(&["rsa", "-in", "rsa.key", "-traditional", "-out", "pkcs1.key"]);

@@ -137,6 +137,8 @@ named! {
         PeerCredentials = "peer_credentials",
         /// A bearer token.
         Token = "token",
+        /// A client's certificate.
+        Certificate = "certificate",
         /// Nobody yet: a request without valid credentials.
         Nothing = "nothing",
     }

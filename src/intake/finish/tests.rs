@@ -114,6 +114,10 @@ fn an_append_starts_the_wait_anew() {
     assert!(is_waiting(scene.ask("call.wav", 5)));
     assert!(is_waiting(scene.ask("call.wav", 60)), "still open, however quiet");
     drop(again);
+    let known_for_an_hour = |look: &mut Look<'_>| {
+        look.first_seen = Timestamp::from_millis(look.first_seen.as_millis() - 3_600_000);
+    };
+    assert!(is_waiting(scene.ask_as("call.wav", 9, known_for_an_hour)));
     assert_eq!(scene.ask("call.wav", 10), Verdict::Finished);
 }
 
@@ -162,6 +166,53 @@ fn jibri_is_done_when_its_metadata_is_there() {
     assert_eq!(paired, Verdict::Sidecar);
 }
 
+/// Its own processing reads the material for hours after it was archived.
+///
+/// Planted faults: `archived/….done` taken for the last flag; the working folders not looked at;
+/// `events.xml` of a meeting without media taken after `pair_within`, flag or not.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the recorder removes its own folder")]
+fn bigbluebutton_is_done_when_nothing_is_made_of_it_any_more() {
+    let mut scene = Scene::new("bigbluebutton");
+    let (audio, video) = ("raw/m-1/audio/m-1-17.opus", "raw/m-1/video/m-1/w-1.webm");
+    for name in [audio, video, "raw/m-1/events.xml", "status/archived/m-1.done"] {
+        scene.write(name, b"content");
+    }
+    assert!(is_waiting(scene.ask(audio, 36_000)), "archived is not worked up");
+    assert!(is_waiting(scene.ask("raw/m-1/events.xml", 36_000)), "processing reads it");
+    fs::create_dir_all(scene.at("process/video/m-1")).unwrap();
+    scene.write("status/published/m-1-presentation.done", b"");
+    assert!(is_waiting(scene.ask(video, 36_000)), "another format is being made");
+    fs::remove_dir(scene.at("process/video/m-1")).unwrap();
+    for name in [audio, video, "raw/m-1/events.xml"] {
+        assert_eq!(scene.ask(name, 36_000), Verdict::Finished, "{name}");
+    }
+    assert!(is_waiting(scene.ask(audio, 59)));
+    let paired = scene.ask_as("raw/m-1/events.xml", 61, |look| look.paired = true);
+    assert_eq!(paired, Verdict::Sidecar);
+    // Flags and work in progress are not ours.
+    scene.write("process/presentation/m-1/audio.wav", b"RIFF");
+    for name in ["status/archived/m-1.done", "process/presentation/m-1/audio.wav"] {
+        assert_eq!(scene.ask(name, 900_000), Verdict::Ignore, "{name}");
+    }
+}
+
+/// Nobody pressed the button; it was recorded all the same. A failed meeting is not in clear for
+/// ever, and a store that begins too deep to see the flags robs nobody.
+#[test]
+fn bigbluebutton_meetings_that_are_never_published_are_taken_too() {
+    let mut scene = Scene::new("bigbluebutton");
+    scene.write("raw/m-2/audio/a.opus", b"OggS");
+    assert!(is_waiting(scene.ask("raw/m-2/audio/a.opus", 80_000)));
+    scene.write("status/archived/m-2.norecord", b"");
+    assert_eq!(scene.ask("raw/m-2/audio/a.opus", 60), Verdict::Finished);
+    for name in ["raw/failed/audio/a.opus", "m-3/audio/a.opus"] {
+        scene.write(name, b"OggS");
+        assert!(is_waiting(scene.ask(name, 86_000)), "{name}");
+        assert_eq!(scene.ask(name, 86_400), Verdict::Finished, "{name}");
+    }
+}
+
 #[test]
 fn a_sidecar_that_nobody_claims_is_sealed_for_itself() {
     let mut scene = Scene::new("freeswitch");
@@ -185,9 +236,10 @@ fn working_files_are_left_alone_until_they_get_their_name() {
 fn a_file_of_no_known_kind_is_a_recording() {
     for profile in super::super::profile::PROFILES {
         let mut scene = Scene::new(profile.name);
-        scene.write("metadata.json", b"{}"); // Jibri's marker
-        scene.write("strange", b"bytes");
-        assert_eq!(scene.ask("strange", 60), Verdict::Finished, "{}", profile.name);
+        scene.write("raw/m/metadata.json", b"{}"); // Jibri's marker
+        scene.write("status/archived/m.norecord", b""); // BigBlueButton's
+        scene.write("raw/m/strange", b"bytes");
+        assert_eq!(scene.ask("raw/m/strange", 60), Verdict::Finished, "{}", profile.name);
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Owner {
     Stem(StorePath),
     /// Every recording in this folder; `None` is the store's root.
     Folder(Option<StorePath>),
+    /// Every recording in this folder and below; `None` is the store's root.
+    Tree(Option<StorePath>),
 }
 
 impl Owner {
@@ -25,14 +27,24 @@ impl Owner {
     pub fn place(&self) -> (Option<StorePath>, &[u8]) {
         match self {
             Self::Stem(stem) => (stem.folder(), stem.expose_name()),
-            Self::Folder(folder) => (folder.clone(), &[]),
+            Self::Folder(folder) | Self::Tree(folder) => (folder.clone(), &[]),
         }
+    }
+
+    /// True if it may lie deeper than [`Self::place`].
+    pub fn is_tree(&self) -> bool {
+        matches!(self, Self::Tree(_))
     }
 
     /// True if `recording` is one of them.
     pub fn owns(&self, recording: &StorePath) -> bool {
         match self {
             Self::Folder(folder) => recording.folder() == *folder,
+            Self::Tree(None) => true,
+            Self::Tree(Some(folder)) => {
+                let rest = recording.expose_bytes().strip_prefix(folder.expose_bytes());
+                rest.is_some_and(|rest| rest.starts_with(b"/"))
+            }
             Self::Stem(stem) => {
                 let name = recording.expose_name();
                 recording.folder() == stem.folder()
@@ -48,6 +60,9 @@ pub fn owner(profile: &Profile, path: &StorePath) -> Option<Owner> {
     profile.sidecars.iter().find_map(|rule| match *rule {
         SidecarRule::Folder(name) => {
             (path.expose_name() == name.as_bytes()).then(|| Owner::Folder(folder.clone()))
+        }
+        SidecarRule::Tree(name) => {
+            (path.expose_name() == name.as_bytes()).then(|| Owner::Tree(folder.clone()))
         }
         SidecarRule::Stem(suffixes) => {
             let stem =
@@ -71,6 +86,10 @@ pub(super) fn beside(path: &StorePath, place: &str) -> Option<StorePath> {
     let call = stem.iter().rposition(|b| *b == b'-').map_or(stem, |dash| &stem[..dash]);
     let mut folder = path.folder();
     let mut name = place;
+    if let Some(rest) = name.strip_prefix('/') {
+        folder = None;
+        name = rest;
+    }
     while let Some(rest) = name.strip_prefix("../") {
         folder = folder?.folder();
         name = rest;
@@ -79,6 +98,11 @@ pub(super) fn beside(path: &StorePath, place: &str) -> Option<StorePath> {
         .split_once('{')
         .and_then(|(head, rest)| rest.split_once('}').map(|(field, tail)| (head, field, tail)))
     {
+        Some((head, "meeting", tail)) => {
+            let meeting = path.folder()?;
+            let meeting = meeting.expose_bytes().split(|b| *b == b'/').nth(1)?;
+            [head.as_bytes(), meeting, tail.as_bytes()].concat()
+        }
         Some((head, "call", tail)) => [head.as_bytes(), call, tail.as_bytes()].concat(),
         Some((head, _, tail)) => [head.as_bytes(), stem, tail.as_bytes()].concat(),
         None => name.as_bytes().to_vec(),
@@ -114,6 +138,13 @@ mod tests {
             ("jibri", "metadata.json", "room.mp4", "s1/room.mp4"),
             ("rtpengine", "r/metadata/c-1.txt", "r/pcaps/c-1.pcap", "r/metadata/c-1.pcap"),
             ("rtpengine", "c-1.txt", "c-1.wav", "pcaps/c-1.pcap"),
+            (
+                "bigbluebutton",
+                "raw/m-1/events.xml",
+                "raw/m-1/audio/a.opus",
+                "raw/m-10/audio/a.opus",
+            ),
+            ("bigbluebutton", "raw/m-1/events.xml", "raw/m-1/video/m-1/w.webm", "raw/w.webm"),
         ] {
             let profile = Profile::named(profile).unwrap();
             let owner = owner(profile, &path(sidecar)).expect(sidecar);
@@ -138,5 +169,9 @@ mod tests {
         assert_eq!(beside(&path("p/c.pcap"), "../m/{stem}.txt"), Some(path("m/c.txt")));
         assert_eq!(beside(&path("p/c.pcap"), "metadata.json"), Some(path("p/metadata.json")));
         assert_eq!(beside(&path("c.pcap"), "../m/{stem}.txt"), None);
+        let flag = "/status/archived/{meeting}.done";
+        let deep = path("raw/m-1/video/m-1/w.webm");
+        assert_eq!(beside(&deep, flag), Some(path("status/archived/m-1.done")));
+        assert_eq!(beside(&path("m-1/a.opus"), flag), None, "no second folder");
     }
 }

@@ -97,7 +97,7 @@ fn each_verb_does_what_the_table_allows_and_is_kept() {
     assert_eq!(case.keys().rotate_kek(NOW_MS, RotationReason::Scheduled, 40).unwrap(), 41);
 }
 
-/// Planted faults: older generations left alone; the date not looked at; the number given again.
+/// Planted faults: the date not looked at; the number given again.
 #[test]
 fn a_version_is_destroyed_when_it_is_due_and_nothing_needs_it() {
     let mut case = Case::new();
@@ -134,7 +134,7 @@ fn a_version_is_destroyed_when_it_is_due_and_nothing_needs_it() {
     assert_eq!(case.rotate(), 3);
 }
 
-/// Planted faults: the tombstone written together with the first generation; the folder not
+/// Planted faults: older generations left alone; the tombstone written first; the folder not
 /// synced after the older ones are gone; the key written back after a failure.
 #[test]
 fn a_crash_never_calls_a_key_destroyed_that_is_still_there() {
