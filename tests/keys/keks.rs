@@ -26,8 +26,6 @@ use serde_json::Value;
 use crate::common::daemon::Daemon;
 
 /// The proof that erasing holds against yesterday's catalog, and what an admin does for it.
-/// Planted faults: the old version only disabled; rows left behind by the move; no scrub at its
-/// end (the old forms are found in the log).
 #[test]
 fn yesterdays_catalog_is_worth_nothing_once_the_old_key_is_destroyed() {
     let (_folder, store, config) = ground();
@@ -98,9 +96,7 @@ fn certificate_holds(daemon: &Daemon) {
     assert_eq!(daemon.recseal(&check).status.code(), Some(4));
 }
 
-/// 20,000 data keys, killed after a batch and again after the scrub, while calls come in. Planted
-/// faults: the mark set outside the transaction (the second life does not scrub); the cursor
-/// remembered instead of the rows.
+/// 20,000 data keys, killed after a batch and again after the scrub, while calls come in.
 #[test]
 fn a_move_that_is_killed_goes_on_and_sealing_with_it() {
     let (_folder, store, config) = ground();
@@ -141,8 +137,7 @@ fn a_move_that_is_killed_goes_on_and_sealing_with_it() {
     }
 }
 
-/// The engine at dates of our choice. Planted faults: rotation although the clock jumped;
-/// destruction a day early; the count taken before the transaction.
+/// The engine at dates of our choice.
 #[test]
 fn dates_are_kept_unless_the_clock_is_suspect() {
     let ground = Ground::new();
@@ -189,7 +184,7 @@ fn dates_are_kept_unless_the_clock_is_suspect() {
     assert!(engine.key_certificate(&view, 1).unwrap().contains("key version: 1"));
 }
 
-/// Planted fault: damaged rows moved past for ever, so that a pass never ends.
+/// A row that no key opens ends the pass all the same, and is named.
 #[test]
 fn what_cannot_be_moved_is_told_and_holds_the_destruction_up() {
     let ground = Ground::new();
