@@ -294,9 +294,8 @@ mod row {
 }
 
 /// Killed at every named place, it ends with everything stored once, openable far away, although
-/// nobody here has the keys of what was half done. Planted faults: no digest noted with `Sealed`
-/// (an original stays for ever at `ingest.sealed_recorded`); the sidecar's abandoned key left in
-/// its place (the sidecar is never sealed).
+/// nobody here has the keys of what was half done. Planted fault: no digest noted with `Sealed`
+/// (an original stays for ever at `ingest.sealed_recorded`).
 #[test]
 fn whoever_dies_at_a_named_place_loses_nothing() {
     let next = AtomicUsize::new(0);
