@@ -7,6 +7,7 @@
 //! Keys that no unattended slot opens are no reason not to start: the daemon comes up locked and
 //! goes on once somebody unlocks them. A damaged store or a lock held elsewhere fails at once.
 
+mod first;
 mod locked;
 
 use std::io::{self, Read};
@@ -16,19 +17,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keymanager::gate::{self, Notice};
-use keymanager::{
-    Candidate, CertificateRequest, CertificateSource, ClientPolicy, GatePolicy, KeyError,
-    KeyManager, RequestPurpose, Surroundings, Unlock,
-};
+use keymanager::{ClientPolicy, GatePolicy, KeyError, KeyManager, Surroundings, Unlock};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
-use crate::compliance::audit::{Activity, Actor, AuditEntry};
+use crate::compliance::audit::Activity;
 use crate::config;
 use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
@@ -49,6 +45,8 @@ use crate::vault;
 use crate::vault::{LocalVault, VaultError};
 
 use locked::{Doors, Ends};
+
+pub use first::{FirstCertificate, Prepared, prepare};
 
 /// Why the program does not start. Nothing that existed was changed.
 #[derive(Debug, thiserror::Error)]
@@ -113,87 +111,6 @@ impl AppError {
             | Self::Runtime(_) => "`recseal doctor` checks this host; the log says more",
         }
     }
-}
-
-/// What [`prepare`] found or made.
-#[derive(Clone, Debug)]
-pub struct Prepared {
-    /// False if the state folder was complete already.
-    pub created: bool,
-    /// SHA-256 of the certificate, hex.
-    pub certificate_sha256: String,
-    /// The request that was asked for.
-    pub request: Option<CertificateRequest>,
-    /// What the gate remarked about the certificate that was brought.
-    pub notices: Vec<Notice>,
-}
-
-/// What the certificate of a first start is to be.
-#[derive(Debug)]
-pub enum FirstCertificate {
-    /// Self-signed.
-    SelfSigned,
-    /// Brought by a person.
-    Brought(Box<Candidate>, GatePolicy),
-    /// Self-signed, until an authority has answered the request that is made.
-    Requested,
-}
-
-/// Makes the state folder complete without starting anything: keys, certificate, catalog, vault.
-/// A store without a recovery slot gets one for the passphrase `recovery`.
-///
-/// # Errors
-///
-/// [`AppError`]; what was made so far stays and is used by the next call. A certificate that the
-/// gate refuses is refused before anything is made.
-pub fn prepare(
-    config: &Config,
-    clock: &Clock,
-    first: &FirstCertificate,
-    recovery: Option<&Zeroizing<String>>,
-) -> Result<Prepared, AppError> {
-    let now_ms = clock.now().as_millis();
-    if let FirstCertificate::Brought(candidate, policy) = first {
-        let report = gate::check(candidate, policy, None, now_ms);
-        if !report.passed() {
-            return Err(KeyError::Refused { report: Box::new(report) }.into());
-        }
-    }
-    let (keys, created) = open_keys(config, clock)?;
-    let lacks_recovery = !keys.slots().iter().any(|slot| slot.is_recovery);
-    if let Some(passphrase) = recovery.filter(|_| lacks_recovery) {
-        keys.add_passphrase_slot(passphrase, now_ms)?;
-    }
-    let catalog = open_catalog(config)?;
-    let mut made =
-        Prepared { created, certificate_sha256: String::new(), request: None, notices: Vec::new() };
-    let note = |activity, id| {
-        let entry = AuditEntry::new(clock.now(), Actor::DAEMON, activity).on_object(id);
-        catalog.write(|tx| tx.append_audit(&entry))
-    };
-    match first {
-        FirstCertificate::SelfSigned => {}
-        FirstCertificate::Brought(candidate, policy) => {
-            let source = CertificateSource::Imported;
-            match keys.adopt(candidate, source, policy, now_ms) {
-                Ok(adopted) => {
-                    made.notices = adopted.notices;
-                    note(Activity::CertificateImported, adopted.id)?;
-                }
-                // Called again with the same file: that is what was wanted.
-                Err(KeyError::NothingNew) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        FirstCertificate::Requested => {
-            let names = GatePolicy::for_server(&config.names).wanted_names;
-            let request = keys.request_certificate(&names, RequestPurpose::Manual, now_ms)?;
-            note(Activity::CertificateRequested, request.id)?;
-            made.request = Some(request);
-        }
-    }
-    made.certificate_sha256 = keys.tls().facts().sha256;
-    Ok(made)
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.

@@ -220,7 +220,7 @@ pub struct Init {
     /// The private key of --cert, if it is in a file of its own
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub key: Option<PathBuf>,
-    /// The password of the key, in the first line of a file; - is standard input
+    /// Read the password of the key from a file; - is standard input
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub password_file: Option<PathBuf>,
     /// The root of a private authority, PEM

@@ -11,6 +11,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::args::certs::{CertificateFile, Trust};
 use super::failure::Failure;
+use super::secrets;
 
 /// What a caller named on the line, read and understood.
 pub(super) struct Brought {
@@ -29,7 +30,8 @@ impl Brought {
     pub(super) fn read(file: &CertificateFile) -> Result<Result<Self, Refusal>, Failure> {
         let bytes = bytes(&file.file, "certificate file")?;
         let key = file.key.as_deref().map(|path| self::bytes(path, "key file")).transpose()?;
-        let mut password = file.password_file.as_deref().map(password_in).transpose()?;
+        let mut password =
+            file.password_file.as_deref().map(secrets::read_passphrase).transpose()?;
         let roots_pem =
             file.trust.root.as_deref().map(|path| text(path, "root file")).transpose()?;
         let roots = match roots_pem.as_ref().map(|pem| roots_from_pem(pem.as_bytes())) {
@@ -46,9 +48,7 @@ impl Brought {
             && password.is_none()
             && io::stdin().is_terminal()
         {
-            let typed = rpassword::prompt_password("Password of the key: ");
-            let typed = typed.map_err(|error| Failure::file("password", &error))?;
-            password = Some(Zeroizing::new(typed));
+            password = Some(secrets::ask_passphrase("Password of the key: ")?);
             outcome = understand(password.as_ref());
         }
         Ok(outcome.map(|candidate| Self { candidate, roots, bytes, key, password, roots_pem }))
@@ -111,20 +111,3 @@ pub(super) fn text(path: &Path, what: &str) -> Result<Zeroizing<String>, Failure
         .map_err(|_| Failure::usage(format!("{what}: it is not text"), "give it as PEM"))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
-
-/// The first line of a file; `-` is standard input.
-pub(super) fn password_in(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let failed = |error| Failure::file("password file", &error);
-    let mut text = Zeroizing::new(String::with_capacity(PASSWORD_BYTES_MAX + 1));
-    let limit = PASSWORD_BYTES_MAX as u64;
-    match path == Path::new("-") {
-        true => io::stdin().lock().take(limit).read_to_string(&mut text).map_err(failed)?,
-        false => {
-            let file = File::open(path).map_err(failed)?;
-            file.take(limit).read_to_string(&mut text).map_err(failed)?
-        }
-    };
-    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
-}
-
-const PASSWORD_BYTES_MAX: usize = 4_096;

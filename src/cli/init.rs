@@ -172,7 +172,6 @@ fn question(
 mod tests {
     use super::*;
 
-    /// Planted fault: the key's file taken for the root's.
     #[test]
     fn answers_become_options() {
         let asked = |answers: &str| {

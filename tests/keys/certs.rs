@@ -11,7 +11,6 @@ use crate::common::daemon::{Daemon, program};
 use crate::common::{or_skip, run, tools};
 
 /// Serve, import PKCS#12, see it over HTTPS, ask for another by a request, roll back, restart.
-/// Planted faults: the import stored and not published; the source of the status hard-wired.
 #[test]
 fn a_certificate_is_imported_served_and_taken_back() {
     let lab = or_skip!(Lab::new());
@@ -95,7 +94,6 @@ fn a_certificate_is_imported_served_and_taken_back() {
 }
 
 /// The gate's word is the same with the daemon and without; exit 4 and codes for scripts.
-/// Planted fault: the offline check without the daemon's names.
 #[test]
 fn a_refusal_says_what_to_do_and_changes_nothing() {
     let lab = or_skip!(Lab::new());

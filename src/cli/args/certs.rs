@@ -120,7 +120,7 @@ pub struct CertificateFile {
     /// The private key, if it is in a file of its own
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
-    /// The password of the key, in the first line of a file; - is standard input
+    /// Read the password of the key from a file; - is standard input
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
     #[command(flatten)]
