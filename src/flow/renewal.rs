@@ -31,6 +31,8 @@ pub enum Origin {
     SelfSigned,
     /// Files that somebody else renews.
     Files,
+    /// The internal authority of this key store.
+    InternalCa,
     /// An authority that speaks ACME.
     Acme,
 }
@@ -172,6 +174,7 @@ impl Engine {
             }
             Some(Decision::Renew { reason }) => match self.renewer() {
                 Some(CertificateSource::SelfSigned) => self.renew_self_signed(now),
+                Some(CertificateSource::InternalCa) => self.renew_from_authority(now),
                 Some(_) | None => Tended::Wanted { reason },
             },
         }
@@ -358,6 +361,9 @@ impl Engine {
             (Origin::SelfSigned, _) | (Origin::Auto, CertificateSource::SelfSigned) => {
                 Some(CertificateSource::SelfSigned)
             }
+            (Origin::InternalCa, _) | (Origin::Auto, CertificateSource::InternalCa) => {
+                Some(CertificateSource::InternalCa)
+            }
             (Origin::Files | Origin::Auto, _) => None,
         }
     }
@@ -388,7 +394,9 @@ impl Engine {
         let plan = self.plan();
         let wanted_names = match plan.origin {
             Origin::Files => plan.names,
-            Origin::Auto | Origin::SelfSigned | Origin::Acme => self.wanted_names(),
+            Origin::Auto | Origin::SelfSigned | Origin::InternalCa | Origin::Acme => {
+                self.wanted_names()
+            }
         };
         GatePolicy { wanted_names, allow_private: plan.allow_private, ..GatePolicy::default() }
     }
@@ -396,6 +404,25 @@ impl Engine {
     fn renew_self_signed(&self, now: Timestamp) -> Tended {
         match self.keys.renew_self_signed(&self.wanted_names(), now.as_millis()) {
             Ok(()) => self.renewal_succeeded(now),
+            Err(error) => self.renewal_failed(store_failure(&error), now),
+        }
+    }
+
+    fn renew_from_authority(&self, now: Timestamp) -> Tended {
+        match self.keys.issue_own_from_authority(&self.wanted_names(), now.as_millis()) {
+            Ok(_) => self.renewal_succeeded(now),
+            Err(error @ KeyError::Authority(_)) => {
+                let failure = RenewalFailure {
+                    code: "internal-authority".to_owned(),
+                    class: FailureClass::Passing,
+                    message: chain(&error),
+                    hint: "`recseal certs ca show` tells its state; `recseal certs ca create` \
+                           makes one"
+                        .to_owned(),
+                    retry_after_ms: None,
+                };
+                self.renewal_failed(failure, now)
+            }
             Err(error) => self.renewal_failed(store_failure(&error), now),
         }
     }
