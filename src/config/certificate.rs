@@ -72,6 +72,7 @@ enum Source {
     Auto,
     SelfSigned,
     Files,
+    InternalCa,
     Acme,
 }
 
@@ -119,11 +120,12 @@ impl RawCertificate {
             Source::Auto => Origin::Auto,
             Source::SelfSigned => Origin::SelfSigned,
             Source::Files => Origin::Files,
+            Source::InternalCa => Origin::InternalCa,
             Source::Acme => Origin::Acme,
         };
         let files = match self.source {
             Source::Files => Some(self.files()?),
-            Source::Auto | Source::SelfSigned | Source::Acme => None,
+            Source::Auto | Source::SelfSigned | Source::InternalCa | Source::Acme => None,
         };
         let acme = match (self.source, &self.acme) {
             (Source::Acme, Some(acme)) => Some(acme.validate(names)?),
@@ -134,7 +136,7 @@ impl RawCertificate {
                     "write [certificate.acme] with directory, contact and accept_terms",
                 ));
             }
-            (Source::Auto | Source::SelfSigned | Source::Files, _) => None,
+            (Source::Auto | Source::SelfSigned | Source::Files | Source::InternalCa, _) => None,
         };
         Ok(CertificateConfig { raw: self, origin, window, files, acme })
     }
@@ -258,6 +260,7 @@ mod tests {
         for text in [
             "",
             "[certificate]\nsource = 'self-signed'\nwindow = '02:00-05:00'",
+            "[certificate]\nsource = 'internal-ca'",
             "[certificate]\nsource = 'files'\nchain = '/c.pem'\nkey = '/k.pem'",
             "[certificate]\nsource = 'files'\npkcs12 = '/c.p12'\npassword_file = '/p'",
             acme,

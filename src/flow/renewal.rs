@@ -4,12 +4,11 @@
 //! and told here, so that status, metrics and audit trail cannot disagree.
 
 mod alarms;
+mod words;
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use keymanager::renewal::{
-    self, Attempts, Decision, FailureClass, HoldReason, Policy, Subject, Window,
-};
+use keymanager::renewal::{self, Attempts, Decision, FailureClass, Policy, Subject};
 use keymanager::{
     Adopted, Candidate, CertificateFacts, CertificateSource, CertificateStanding, GatePolicy,
     KeyError,
@@ -21,96 +20,7 @@ use crate::clock::Timestamp;
 use crate::compliance::audit::Activity;
 use crate::flow::{Engine, FlowError, chain};
 
-/// Who renews the certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Origin {
-    /// A self-signed one renews itself; one from elsewhere is left alone.
-    #[default]
-    Auto,
-    /// Always self-signed.
-    SelfSigned,
-    /// Files that somebody else renews.
-    Files,
-    /// An authority that speaks ACME.
-    Acme,
-}
-
-/// What the administrator decided about the certificate.
-#[derive(Clone, Debug, Default)]
-pub struct CertificatePlan {
-    /// Who renews it.
-    pub origin: Origin,
-    /// Names it must have; empty: those it was first made for.
-    pub names: Vec<String>,
-    /// The time of day for renewals that are not urgent.
-    pub window: Option<Window>,
-    /// A chain to a root that this host does not know may be used.
-    pub allow_private: bool,
-}
-
-/// Why a renewal failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RenewalFailure {
-    /// Stable word.
-    pub code: String,
-    /// How it bears on the next try.
-    pub class: FailureClass,
-    /// What happened, without paths.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
-    /// How long the authority wants to be left alone, in milliseconds.
-    pub retry_after_ms: Option<i64>,
-}
-
-/// What a look at the certificate ended in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tended {
-    /// Nothing to do; `None`: nobody here renews it.
-    Good {
-        /// When it falls due.
-        until: Option<Timestamp>,
-    },
-    /// It is due but not now.
-    Held {
-        /// Why not.
-        reason: HoldReason,
-        /// Until when.
-        until: Timestamp,
-    },
-    /// A new one serves.
-    Renewed,
-    /// Somebody must be asked over the network; the caller does that.
-    Wanted {
-        /// Why.
-        reason: renewal::Reason,
-    },
-    /// It did not work; the old one serves on.
-    Failed(RenewalFailure),
-}
-
-/// How renewals are going, for status and metrics.
-#[derive(Clone, Debug, Default)]
-pub struct RenewalStatus {
-    /// When the next one is planned, if somebody renews at all.
-    pub next: Option<Timestamp>,
-    /// Failures in a row.
-    pub failures: u32,
-    /// When the next try may be, after a failure.
-    pub retry_at: Option<Timestamp>,
-    /// What the last failure was called.
-    pub last_code: Option<String>,
-    /// The last success.
-    pub last_success: Option<Timestamp>,
-    /// Successes since start.
-    pub renewed: u64,
-    /// Failures since start.
-    pub failed: u64,
-    /// True while the clock is not believed.
-    pub clock_suspect: bool,
-    /// Whether the listener really serves what is stored; `None` until it was asked.
-    pub served_matches: Option<bool>,
-}
+pub use words::{CertificatePlan, Origin, RenewalFailure, RenewalStatus, Tended};
 
 /// What the engine remembers of the certificate, besides what the key store does.
 #[derive(Debug, Default)]
@@ -172,6 +82,7 @@ impl Engine {
             }
             Some(Decision::Renew { reason }) => match self.renewer() {
                 Some(CertificateSource::SelfSigned) => self.renew_self_signed(now),
+                Some(CertificateSource::InternalCa) => self.renew_from_authority(now),
                 Some(_) | None => Tended::Wanted { reason },
             },
         }
@@ -358,6 +269,9 @@ impl Engine {
             (Origin::SelfSigned, _) | (Origin::Auto, CertificateSource::SelfSigned) => {
                 Some(CertificateSource::SelfSigned)
             }
+            (Origin::InternalCa, _) | (Origin::Auto, CertificateSource::InternalCa) => {
+                Some(CertificateSource::InternalCa)
+            }
             (Origin::Files | Origin::Auto, _) => None,
         }
     }
@@ -388,7 +302,9 @@ impl Engine {
         let plan = self.plan();
         let wanted_names = match plan.origin {
             Origin::Files => plan.names,
-            Origin::Auto | Origin::SelfSigned | Origin::Acme => self.wanted_names(),
+            Origin::Auto | Origin::SelfSigned | Origin::InternalCa | Origin::Acme => {
+                self.wanted_names()
+            }
         };
         GatePolicy { wanted_names, allow_private: plan.allow_private, ..GatePolicy::default() }
     }
@@ -396,6 +312,25 @@ impl Engine {
     fn renew_self_signed(&self, now: Timestamp) -> Tended {
         match self.keys.renew_self_signed(&self.wanted_names(), now.as_millis()) {
             Ok(()) => self.renewal_succeeded(now),
+            Err(error) => self.renewal_failed(store_failure(&error), now),
+        }
+    }
+
+    fn renew_from_authority(&self, now: Timestamp) -> Tended {
+        match self.keys.issue_own_from_authority(&self.wanted_names(), now.as_millis()) {
+            Ok(_) => self.renewal_succeeded(now),
+            Err(error @ KeyError::Authority(_)) => {
+                let failure = RenewalFailure {
+                    code: "internal-authority".to_owned(),
+                    class: FailureClass::Passing,
+                    message: chain(&error),
+                    hint: "`recseal certs ca show` tells its state; `recseal certs ca create` \
+                           makes one"
+                        .to_owned(),
+                    retry_after_ms: None,
+                };
+                self.renewal_failed(failure, now)
+            }
             Err(error) => self.renewal_failed(store_failure(&error), now),
         }
     }

@@ -73,3 +73,22 @@ fn metrics_tell_of_renewals() {
     let served = "recseal_certificate_served_matches_store{listener=\"https\"}";
     assert_eq!(value(served).as_deref(), Some("1"));
 }
+
+/// Without an authority the old certificate serves on, and the hint says how to get one.
+#[test]
+fn the_internal_authority_issues_the_daemons_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("recseal.toml");
+    fs::write(&config, "[certificate]\nsource = \"internal-ca\"").unwrap();
+    let daemon = Daemon::start(&["--config", config.to_str().unwrap()]);
+    let self_signed = fingerprint(&daemon);
+    let said = super::fails(&daemon, &["certs", "renew", "--now", "--wait"]);
+    assert!(said.contains("internal-authority") && said.contains("certs ca create"), "{said}");
+    assert_eq!(fingerprint(&daemon), self_signed);
+    daemon.json(&["certs", "ca", "create"]);
+    assert_eq!(daemon.json(&["certs", "renew", "--now", "--wait"])["renewal"], "renewed");
+    let status = daemon.json(&["status"]);
+    assert_eq!(status["certificate"]["source"], "internal-ca", "{status}");
+    assert_eq!(daemon.json(&["certs", "renew", "--wait"])["renewal"], "not-due");
+    assert_eq!(status["renewal"]["served_matches_store"], true);
+}
