@@ -240,8 +240,8 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 #[cfg(test)]
 mod tests {
     use crate::clock::Timestamp;
-    use crate::flow::{BackupStatus, CertificateStatus, Counts, Totals};
-    use crate::flow::{CertificateStatus, Counts, KeysStatus, Totals};
+
+    use crate::flow::{BackupStatus, CertificateStatus, Counts, KeysStatus, Totals};
 
     use super::*;
 

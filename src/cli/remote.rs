@@ -133,7 +133,7 @@ impl Remote {
     ) -> Result<(u64, String), Failure> {
         self.runtime.block_on(async {
             let body = Bytes::from_owner(body.clone());
-            let response = self.request_bytes(Method::POST, target, Some(body)).await?;
+            let response = self.request_as(Method::POST, target, Some(body), None).await?;
             let id = response.headers().get(BACKUP_ID).and_then(|value| value.to_str().ok());
             let id = id.unwrap_or_default().to_owned();
             Ok((save(response, sink, progress).await?, id))
