@@ -32,6 +32,7 @@ use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::config;
 use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
 use crate::daemon::Daemon;
+use crate::daemon::certificates::{Certificates, Renewals};
 use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
@@ -243,10 +244,7 @@ fn build_with(
     keys: KeyManager,
     created: bool,
 ) -> Result<Engine, AppError> {
-    // A renewal that fails leaves the old certificate serving; housekeeping tries again.
-    if let Err(error) = keys.ensure_certificate(clock.now().as_millis()) {
-        tracing::error!(%error, "the certificate was not renewed");
-    }
+    // Renewals are the driver's affair: by then it is known whether the clock is to be believed.
     // The gate looks at what is served, too: it goes on being served, but somebody should know.
     // Which root its clients have is not known here.
     let lenient = GatePolicy { allow_private: true, ..GatePolicy::default() };
@@ -281,6 +279,7 @@ fn build_with(
     if let Err(error) = engine.tend_authority(clock.now()) {
         tracing::error!(error = %error, "the internal authority was not tended");
     }
+    engine.plan_certificate(config.certificate.plan(config.chosen_names()));
     Ok(engine)
 }
 
@@ -408,6 +407,7 @@ async fn run(
     let bell = Arc::new(Bell::default());
     let daemon_uid = rustix::process::geteuid().as_raw();
     let doors_pool = WorkPool::new(DOOR_JOBS);
+    let renewals = Arc::new(Renewals::default());
     let services = Services::new(
         Arc::clone(&engine),
         doors_pool.clone(),
@@ -415,7 +415,8 @@ async fn run(
         Arc::clone(&bell),
         daemon_uid,
     )
-    .within(surroundings());
+    .within(surroundings())
+    .with_renewals(Arc::clone(&renewals));
     let https = listen::bind_tcp(config.https).await?;
     let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
     services.announce(addresses);
@@ -429,6 +430,14 @@ async fn run(
     doors.spawn(listen::serve_tls(https, api, identity, connections, stopped.clone()));
     doors.spawn(listen::serve_plain(health, http::health(services), stopped.clone()));
 
+    let certificates = Certificates::new(
+        Arc::clone(&engine),
+        WorkPool::new(1),
+        clock.clone(),
+        renewals,
+        config.certificate.supply(),
+        addresses.https,
+    );
     let daemon = Daemon {
         engine: Arc::clone(&engine),
         clock,
@@ -438,6 +447,7 @@ async fn run(
         heartbeat: Heartbeat::default(),
     };
     let mut tasks = daemon.start(&stopped);
+    tasks.spawn(certificates.run(stopped.clone()));
     tracing::info!(https = %addresses.https, health = %addresses.health, "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 

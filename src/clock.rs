@@ -1,12 +1,16 @@
 //! Time, asked in one place and passed on as a value.
 //!
 //! Everything below the doors takes `now: Timestamp`. Only the doors own a [`Clock`], so a test
-//! sets the date instead of sleeping.
+//! sets the date instead of sleeping. [`ClockWatch`] says whether the date is to be believed.
+
+mod trust;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+pub use trust::{ClockWatch, Trust};
 
 /// Milliseconds since 1970-01-01 UTC. Prints as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +78,19 @@ impl Clock {
                 Timestamp::from_millis(i64::try_from(since_1970.as_millis()).unwrap_or(MILLIS_MAX))
             }
             Self::Manual(millis) => Timestamp::from_millis(millis.load(Ordering::SeqCst)),
+        }
+    }
+}
+
+impl Clock {
+    /// Time since some moment in the past, which nobody can set. Only differences mean something.
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine")]
+    pub fn steady(&self) -> Duration {
+        static BEGINNING: OnceLock<Instant> = OnceLock::new();
+        match self {
+            Self::System => BEGINNING.get_or_init(Instant::now).elapsed(),
+            // A test's clock is never set, it only advances.
+            Self::Manual(_) => self.now().since(Timestamp(0)),
         }
     }
 }

@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::clock::Timestamp;
 use crate::flow::Status;
 
 /// Where log lines go.
@@ -94,6 +95,21 @@ struct ByLabel {
     by: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceLabel {
+    source: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ListenerLabel {
+    listener: &'static str,
+}
+
 impl Metrics {
     /// Counts one answered request. `route` is the pattern, `unmatched` where there is none.
     pub fn count_request(&self, route: &str, status: u16) {
@@ -153,6 +169,7 @@ impl Metrics {
             gauge.set(value);
             registry.register(name, help, gauge);
         }
+        renewals(&mut registry, status);
         backups(&mut registry, status);
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string cannot fail");
@@ -230,6 +247,44 @@ fn key_versions(registry: &mut Registry, status: &Status) {
     }
 }
 
+/// The certificate over time. `tls_not_after_seconds` is the older name of the first one.
+fn renewals(registry: &mut Registry, status: &Status) {
+    let (certificate, renewal) = (&status.certificate, &status.renewal);
+    let seconds = |moment: Option<Timestamp>| moment.map_or(0, |at| at.as_millis() / 1_000);
+    let by_source = |at: Option<Timestamp>| {
+        let family = Family::<SourceLabel, Gauge>::default();
+        family.get_or_create(&SourceLabel { source: certificate.source }).set(seconds(at));
+        family
+    };
+    for (name, help, at) in [
+        ("not_after", "When the certificate ends", Some(certificate.not_after)),
+        ("not_before", "When the certificate began", Some(certificate.not_before)),
+        ("renewal", "When its renewal is planned, 0 if nobody renews it", renewal.next),
+        ("last_success", "When it was last renewed, 0 if never", renewal.last_success),
+    ] {
+        let name = format!("certificate_{name}_timestamp_seconds");
+        registry.register(name, format!("{help}, seconds since 1970"), by_source(at));
+    }
+    let results = Family::<ResultLabel, Counter>::default();
+    results.get_or_create(&ResultLabel { result: "ok" }).inc_by(renewal.renewed);
+    results.get_or_create(&ResultLabel { result: "failed" }).inc_by(renewal.failed);
+    registry.register("certificate_renewals", "Renewals since start", results);
+    for (name, help, value) in [
+        ("certificate_consecutive_failures", "Failed renewals in a row", renewal.failures.into()),
+        ("clock_suspect", "1 while the clock is not believed", renewal.clock_suspect.into()),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+    let served = Family::<ListenerLabel, Gauge>::default();
+    if let Some(matches) = renewal.served_matches {
+        served.get_or_create(&ListenerLabel { listener: "https" }).set(matches.into());
+    }
+    let help = "1 if the listener serves the stored certificate, asked every ten minutes";
+    registry.register("certificate_served_matches_store", help, served);
+}
+
 fn gauged(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -239,9 +294,7 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 
 #[cfg(test)]
 mod tests {
-    use crate::clock::Timestamp;
-
-    use crate::flow::{BackupStatus, CertificateStatus, Counts, KeysStatus, Totals};
+    use crate::flow::{BackupStatus, CertificateStatus, Counts, KeysStatus, RenewalStatus, Totals};
 
     use super::*;
 
@@ -282,8 +335,18 @@ mod tests {
             warnings: vec![],
             checks: vec![],
             started_at: start,
-            keys: KeysStatus { rewrap_pending: 12, ..KeysStatus::default() },
+            keys: KeysStatus {
+                rewrap_pending: 12,
+                next_rotation_at: Some(Timestamp::from_millis(3_000)),
+                ..KeysStatus::default()
+            },
             totals: Totals { found: 7, found_by_scan: 5, sealed_bytes: 11, ..Totals::default() },
+            renewal: RenewalStatus {
+                renewed: 3,
+                failures: 2,
+                served_matches: Some(true),
+                ..RenewalStatus::default()
+            },
             backup: BackupStatus { verified_of: Some(start), ..BackupStatus::default() },
         };
         let text = metrics.render(&status);
@@ -298,8 +361,15 @@ mod tests {
             "recseal_seal_failures_total 0",
             "recseal_watch_overflows_total 0",
             "recseal_tls_not_after_seconds 2000",
+            "recseal_certificate_not_after_timestamp_seconds{source=\"self-signed\"} 2000",
+            "recseal_certificate_renewals_total{result=\"ok\"} 3",
+            "recseal_certificate_renewals_total{result=\"failed\"} 0",
+            "recseal_certificate_consecutive_failures 2",
+            "recseal_certificate_served_matches_store{listener=\"https\"} 1",
+            "recseal_clock_suspect 0",
             "recseal_waiting_bytes 9",
             "recseal_key_rewrap_pending 12",
+            "recseal_key_next_rotation_timestamp_seconds 3",
             "recseal_http_requests_total{route=\"/api/v1/recordings/{id}\",status=\"404\"} 2",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

@@ -90,7 +90,7 @@ pub(crate) struct Issued {
     pub(crate) key: HexBytes,
 }
 
-/// Makes a key (P-256) and a self-signed certificate for `names`, valid for 397 days from an hour
+/// Makes a key (P-256) and a self-signed certificate for `names`, valid for 365 days from an hour
 /// ago. About 0.1 ms.
 pub(crate) fn issue_self_signed(names: &[String], now_ms: i64) -> Result<Issued, KeyError> {
     check_names(names)?;
@@ -196,7 +196,8 @@ impl SigningKey for Signer {
 }
 
 const BACKDATED_S: u64 = 3_600;
-const LIFETIME_S: u64 = 397 * 86_400;
+/// Scanners hold certificates of servers against 366 days at most.
+const LIFETIME_S: u64 = 365 * 86_400;
 /// The year 2000 and the year 9000: X.509 can write the dates around both.
 const NOW_MS_MIN: i64 = 946_684_800_000;
 const NOW_MS_MAX: i64 = 221_845_392_000_000;
@@ -242,7 +243,7 @@ mod tests {
         let facts = CertificateFacts::parse(issued.certificate.as_bytes()).unwrap();
         assert_eq!(facts.names, names);
         assert_eq!(facts.not_before_ms, now_ms - 3_600_000);
-        assert_eq!(facts.not_after_ms, facts.not_before_ms + 397 * DAY_MS);
+        assert_eq!(facts.not_after_ms, facts.not_before_ms + 365 * DAY_MS);
         assert_eq!(facts.renewal_due(now_ms), None, "due at once: renewal would never end");
         let again = issue_self_signed(&names, now_ms).unwrap();
         assert_ne!(again.certificate.as_bytes(), issued.certificate.as_bytes());

@@ -156,7 +156,7 @@ mod tests {
     ];
 
     /// Walks all pairs. Planted faults: a way out of `Destroyed`, destruction straight from
-    /// `Disabled`, and a way back from `Destroying`; all fail here.
+    /// `Disabled`, a way back from `Destroying`; all fail here.
     #[test]
     fn all_pairs_keep_the_promises() {
         let mut reached = vec![KeyState::Pending];

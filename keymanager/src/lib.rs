@@ -22,6 +22,7 @@
 //!   root certificates this host trusts.
 //! - A change is durable before it is published; one that fails leaves the old keys in use.
 
+mod acme;
 mod authority;
 mod backup;
 mod certificate;
@@ -39,6 +40,7 @@ mod key_state;
 mod keyring;
 mod keystream;
 mod manager;
+pub mod renewal;
 mod request;
 mod revocation;
 mod seal_key;
@@ -52,6 +54,7 @@ mod stored_tls;
 mod tls;
 mod tombstone;
 
+pub use acme::{AcmeOrder, CertificateId};
 pub use authority::{AuthorityChange, AuthorityError, AuthorityState, ClientKey, IssuingInfo};
 pub use backup::{
     BackedUpKeys, BackupError, BackupOpener, BackupPassphrase, BackupPrivateKey, BackupPublicKey,
@@ -92,4 +95,10 @@ pub use tombstone::{TOMBSTONE_CONTEXT, Tombstone};
 /// 256 random bits, for whoever makes a credential out of them. Wiped when dropped.
 pub fn expose_random() -> zeroize::Zeroizing<[u8; 32]> {
     zeroize::Zeroizing::new(*secret::Secret::generate().expose_bytes())
+}
+
+/// The roots that this host trusts, DER; none if it has none.
+pub fn platform_roots() -> Vec<Vec<u8>> {
+    let found = rustls_native_certs::load_native_certs();
+    found.certs.iter().map(|certificate| certificate.to_vec()).collect()
 }

@@ -3,6 +3,7 @@
 mod authority;
 mod certificates;
 mod keks;
+mod renewal;
 mod slot_changes;
 
 use std::fs::{self, File, OpenOptions};
@@ -21,6 +22,7 @@ use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
 use crate::keyring::{Keyring, WrappedKey};
+use crate::renewal::RenewalState;
 use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::{PublicKey, Signature, SigningKey};
@@ -139,6 +141,7 @@ impl KeyManager {
             tombstones: Vec::new(),
             seal_keys: SealKeyTable::default(),
             authority: None,
+            renewal: RenewalState::default(),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;

@@ -341,7 +341,7 @@ mod tests {
         Share::parse(&share.expose_text()).unwrap()
     }
 
-    /// Planted fault: the first three taken whichever are given.
+    /// Planted fault: the number of shares not compared with the threshold.
     #[test]
     fn any_three_of_five_open_and_two_do_not() {
         let (secret, shares) = three_of_five();

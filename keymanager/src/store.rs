@@ -41,6 +41,7 @@ use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
 use crate::keyring::Keyring;
+use crate::renewal::RenewalState;
 use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
@@ -61,6 +62,8 @@ pub(crate) struct Contents {
     /// Public halves only.
     pub(crate) seal_keys: SealKeyTable,
     pub(crate) authority: Option<Authority>,
+    #[serde(default)]
+    pub(crate) renewal: RenewalState,
 }
 
 impl Contents {

@@ -10,10 +10,11 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use crate::acme::{Challenge, ChallengeResolver, PROTOCOL};
 use crate::certificate::CertificateFacts;
 use crate::error::KeyError;
 use crate::hex::HexBytes;
@@ -38,8 +39,13 @@ impl TlsIdentity {
         self.0.load().serving.certified.chain_pem.clone()
     }
 
+    /// The server's own certificate, DER.
+    pub(crate) fn certificate_der(&self) -> Vec<u8> {
+        self.0.load().serving.certified.key.cert.first().map_or_else(Vec::new, |der| der.to_vec())
+    }
+
     pub(crate) fn new(certified: Certified) -> Result<Self, KeyError> {
-        let serving = Serving { certified, clients: None };
+        let serving = Serving { certified, clients: None, challenges: Vec::new() };
         Ok(Self(ArcSwap::from_pointee(Published::new(serving)?)))
     }
 
@@ -62,6 +68,8 @@ pub(crate) struct Serving {
     pub(crate) certified: Certified,
     /// Who checks the certificates of clients; `None` asks for none.
     pub(crate) clients: Option<Arc<dyn ClientCertVerifier>>,
+    /// Proofs for an authority that is asked for a certificate now.
+    pub(crate) challenges: Vec<Challenge>,
 }
 
 /// A certificate with its key, proved to belong together.
@@ -122,15 +130,22 @@ impl Published {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         };
-        let resolver = SingleCertAndKey::from(Arc::clone(&serving.certified.key));
-        let mut config = builder.with_cert_resolver(Arc::new(resolver));
+        let usual = Arc::clone(&serving.certified.key);
+        let mut protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let resolver: Arc<dyn ResolvesServerCert> = if serving.challenges.is_empty() {
+            Arc::new(SingleCertAndKey::from(usual))
+        } else {
+            protocols.push(PROTOCOL.to_vec());
+            Arc::new(ChallengeResolver::new(usual, &serving.challenges))
+        };
+        let mut config = builder.with_cert_resolver(resolver);
+        config.alpn_protocols = protocols;
         if serving.clients.is_some() {
             // A resumed session skips the look at the client's certificate: one that is over, or
             // revoked, would be let in again.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), serving })
     }
 }

@@ -225,8 +225,7 @@ mod tests {
         }
     }
 
-    /// Every byte of the text. Planted faults: the reason left out of what is signed; the text not
-    /// compared with what was read, which lets a `+` before a number pass.
+    /// Every byte of the text.
     #[test]
     fn a_certificate_reads_back_and_no_byte_can_be_changed() {
         let key = SigningKey::generate(0);

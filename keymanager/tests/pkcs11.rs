@@ -102,7 +102,6 @@ fn tool(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
 }
 
-/// Planted fault: the token asked again for every use of the keys.
 #[test]
 fn a_token_alone_opens_the_store() {
     let Some(bench) = Bench::for_test("a_token_alone_opens_the_store") else { return };
@@ -138,7 +137,7 @@ fn a_token_alone_opens_the_store() {
     assert!(locked.to_string().contains("not its key"), "{locked}");
 }
 
-/// Each reason has words of its own. Planted fault: a wrong PIN told as a missing token.
+/// Each reason has words of its own.
 #[test]
 fn what_a_token_lacks_is_told() {
     let Some(bench) = Bench::for_test("what_a_token_lacks_is_told") else { return };
@@ -190,7 +189,6 @@ fn the_key_stays_on_the_token() {
 }
 
 /// Eight threads test and add at once: a module is one for the whole process.
-/// Planted fault: no lock around a visit.
 #[test]
 fn threads_do_not_end_each_others_sessions() {
     let Some(bench) = Bench::for_test("threads_do_not_end_each_others_sessions") else { return };

@@ -25,6 +25,7 @@ pub(super) fn run(global: &Global, verb: &Certs) -> Result<(), Failure> {
         Certs::Issue(issue) => authority::issue(global, issue),
         Certs::Issued => authority::issued(global),
         Certs::Revoke { serial, reason } => authority::revoke(global, serial, reason.as_deref()),
+        Certs::Renew { now, wait } => super::renewal::renew(global, *now, *wait),
         Certs::List => list(global),
         Certs::Check { file, names } => check(global, file, names),
         Certs::Import(file) => import(global, file),

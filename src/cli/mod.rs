@@ -18,6 +18,7 @@ mod offline;
 mod online;
 mod output;
 mod remote;
+mod renewal;
 mod seal_keys;
 mod secrets;
 mod setup;
@@ -187,6 +188,8 @@ mod tests {
             "certs issue a --csr f --days 90 -o f --force",
             "certs issued",
             "certs revoke 5c --reason superseded",
+            "certs renew",
+            "certs renew --now --wait",
             "certs list",
             "certs check c.pem --key k --password-file - --root r.pem --names a,b",
             "certs import c.p12 --password-file p --allow-names reason",

@@ -7,6 +7,7 @@
 //! Secrets never stand here, only where they lie.
 
 mod backup;
+mod certificate;
 mod raw;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::access::Role;
 use crate::intake::profile::Profile;
 
 pub use backup::{AutomaticConfig, BackupConfig};
+pub use certificate::CertificateConfig;
 use raw::RawConfig;
 
 /// Everything the daemon is told, checked.
@@ -32,7 +34,7 @@ pub struct Config {
     pub https: SocketAddr,
     /// Address of health and metrics.
     pub health: SocketAddr,
-    /// Names in the self-signed certificate.
+    /// Names of this host, which its certificate is for.
     pub names: Vec<String>,
     /// Whether HTTPS asks its clients for a certificate.
     pub client_certificates: ClientCertificates,
@@ -40,6 +42,8 @@ pub struct Config {
     pub client_ca: Option<PathBuf>,
     /// What certificates stand for.
     pub clients: Vec<ClientConfig>,
+    /// Who renews it.
+    pub certificate: CertificateConfig,
     /// The watched trees.
     pub stores: Vec<StoreConfig>,
     /// Where sealed copies lie, for stores with layout `vault`.
@@ -239,6 +243,12 @@ impl Config {
     /// The configuration as TOML with every key written out, ready to be a file.
     pub fn to_toml(&self) -> String {
         toml::to_string(&RawConfig::from(self)).expect("tables of plain values always serialise")
+    }
+
+    /// The names that somebody chose; empty if nobody did, so that those which the certificate was
+    /// first made for stay.
+    pub fn chosen_names(&self) -> &[String] {
+        if self.names == raw::DEFAULT_NAMES { &[] } else { &self.names }
     }
 
     /// Where the daemon's socket lies.

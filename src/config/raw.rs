@@ -13,6 +13,7 @@ use crate::access::UnknownRole;
 use crate::intake::profile::{PROFILES, Profile};
 
 use super::backup::RawBackup;
+use super::certificate::RawCertificate;
 use super::{
     ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, Layout, LogLevel, Overrides,
     Poll, StoreConfig,
@@ -30,6 +31,7 @@ pub(super) struct RawConfig {
     keys: RawKeys,
     client: Vec<RawClient>,
     seal: RawSeal,
+    certificate: RawCertificate,
     store: Vec<RawStore>,
 }
 
@@ -111,7 +113,7 @@ impl Default for RawListen {
         Self {
             https: SocketAddr::from(([127, 0, 0, 1], 9443)),
             health: SocketAddr::from(([127, 0, 0, 1], 9464)),
-            names: ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec(),
+            names: DEFAULT_NAMES.map(str::to_owned).to_vec(),
             client_certificates: ClientCertificates::default(),
             client_ca: None,
         }
@@ -235,7 +237,19 @@ fn parse_bytes(text: &str) -> Option<u64> {
 
 impl RawConfig {
     pub(super) fn validate(self, over: Overrides) -> Result<Config, ConfigError> {
-        let Self { state, log, listen, vault, ingest, backup, seal, keys, client, store } = self;
+        let Self {
+            state,
+            log,
+            listen,
+            vault,
+            ingest,
+            backup,
+            seal,
+            keys,
+            certificate,
+            client,
+            store,
+        } = self;
         if over.state.is_none()
             && let Some(state) = &state
         {
@@ -274,6 +288,7 @@ impl RawConfig {
             log,
             https: over.https.unwrap_or(listen.https),
             health: over.health.unwrap_or(listen.health),
+            certificate: certificate.validate(&names)?,
             names,
             client_certificates: listen.client_certificates,
             client_ca: listen.client_ca,
@@ -510,6 +525,7 @@ impl From<&Config> for RawConfig {
             },
             client: client.collect(),
             seal: RawSeal { to: config.seal_to.clone() },
+            certificate: RawCertificate::from(&config.certificate),
             store: store.collect(),
         }
     }
@@ -527,5 +543,8 @@ const UNITS: &[(&str, u64)] = &[
 ];
 
 const DAY_SECS: u64 = 86_400;
+/// What the certificate is for unless somebody says so.
+pub(super) const DEFAULT_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 const STORES_MAX: usize = 256;
 const CLIENTS_MAX: usize = 1_000;

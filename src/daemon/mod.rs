@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! watch::Bell ─▶ DiscoverTask ─▶ Engine::discover ─▶ rings ─▶ SealTask ─▶ Engine::ingest …
-//!      ▲ inotify, poll timer, `recseal done`          HousekeepingTask: certificate, audit mark
-//!                                              KeysTask: key versions
+//!      ▲ inotify, poll timer, `recseal done`          HousekeepingTask: authority, audit mark
+//!                                                   KeysTask: key versions
+//!                                                   Certificates: renewal, clock
 //! ```
 //!
 //! tokio owns timers, signals and sockets; all work is blocking and runs on the
 //! [`pool::WorkPool`]. At shutdown the running activations end and no other begins; being killed
 //! instead is as safe, only slower at the next start.
 
+pub mod acme;
 pub mod backup;
+pub mod certificates;
 pub mod pool;
 pub mod task;
 pub mod tasks;

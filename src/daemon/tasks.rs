@@ -222,7 +222,7 @@ impl Task for SealTask {
     }
 }
 
-/// Renews the certificate and signs the end of the audit trail.
+/// Signs the end of the audit trail.
 pub struct HousekeepingTask {
     engine: Arc<Engine>,
 }
@@ -240,10 +240,6 @@ impl Task for HousekeepingTask {
     }
 
     fn activate(&mut self, now: Timestamp) -> Progress {
-        if let Err(error) = self.engine.renew_certificate(now) {
-            let error = chain(&error);
-            tracing::error!(error, "the certificate was not renewed; the old one serves on");
-        }
         if let Err(error) = self.engine.tend_authority(now) {
             let error = chain(&error);
             tracing::error!(error, "the internal authority was not tended");

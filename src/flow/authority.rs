@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use keymanager::{
-    AuthorityChange, ClientCertificate, ClientKey, ClientPolicy, IssuedInfo, IssuingInfo,
-    RevocationReason,
+    AuthorityChange, AuthorityState, CertificateSource, ClientCertificate, ClientKey, ClientPolicy,
+    IssuedInfo, IssuingInfo, RevocationReason,
 };
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use crate::access::{self, Grant, Principal, Role};
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::flow::desk::actor;
-use crate::flow::{Engine, FlowError};
+use crate::flow::{Engine, FlowError, Warning};
 
 /// Whoever shows a certificate for `name` may do what `role` may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +162,8 @@ impl Engine {
         self.note_change(grant, ACTIVATED, now).map(|()| number)
     }
 
-    /// Replaces the root of issuing authority `number` at once; tells which one is active now.
+    /// Replaces the root of issuing authority `number` at once, and this server's certificate if
+    /// it is of the authority; tells which one is active now.
     ///
     /// # Errors
     ///
@@ -174,7 +175,28 @@ impl Engine {
         now: Timestamp,
     ) -> Result<u32, FlowError> {
         let active = self.keys.taint_authority(number, now.as_millis())?;
-        self.note_change(grant, TAINTED, now).map(|()| active)
+        self.note_change(grant, TAINTED, now)?;
+        if self.keys.certificate_source() == CertificateSource::InternalCa {
+            let names = self.keys.certificate_names();
+            self.keys.issue_own_from_authority(&names, now.as_millis())?;
+            self.note_daemon(Activity::CertificateRenewed, now)?;
+        }
+        Ok(active)
+    }
+
+    /// What about the authority a person should mend.
+    pub(super) fn authority_warnings(&self) -> Vec<Warning> {
+        let issuing = self.keys.authorities();
+        let tainted = issuing.iter().filter(|one| one.state == AuthorityState::Tainted);
+        let warn = |one: &IssuingInfo| Warning {
+            code: "authority-tainted",
+            message: format!("what issuing authority {} signed is still accepted", one.number),
+            hint: format!(
+                "issue it anew and hand out the new bundle, then `recseal certs ca revoke {}`",
+                one.number
+            ),
+        };
+        tainted.map(warn).collect()
     }
 
     /// Ends the tainted root of issuing authority `number`.

@@ -25,6 +25,7 @@ mod parallel;
 mod pieces;
 mod recover;
 mod removal;
+mod renewal;
 mod restore;
 mod seal_keys;
 mod sidecars;
@@ -38,11 +39,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use keymanager::{CertificateChange, KeyManager};
+use keymanager::KeyManager;
 
 use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timestamp;
-use crate::compliance::audit::Activity;
 use crate::domain::lifecycle::RecordingState;
 use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
@@ -56,6 +56,7 @@ pub use keks::{
     DESTROY_WAIT_LEAST, DestroyWhen, KeyPolicy, KeyVersionDetail, KeysStatus, RewrapStep,
 };
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
+pub use renewal::{CertificatePlan, Origin, RenewalFailure, RenewalStatus, TICK_MS, Tended};
 pub use restore::{
     Progress, Proof, RestoreError, RestoreTo, Restored, Since, Stage, restore, trial,
 };
@@ -109,6 +110,7 @@ pub struct Engine {
     /// Which certificates stand for which role.
     client_rules: OnceLock<Vec<ClientRule>>,
     keks: keks::Keks,
+    renewal: renewal::RenewalDesk,
     backups: backup::BackupState,
 }
 
@@ -145,6 +147,7 @@ impl Engine {
             clock_suspect: AtomicBool::new(false),
             client_rules: OnceLock::new(),
             keks: keks::Keks::default(),
+            renewal: renewal::RenewalDesk::default(),
             backups,
         })
     }
@@ -157,20 +160,6 @@ impl Engine {
     /// The keys, for certificates and public keys.
     pub fn keys(&self) -> &KeyManager {
         &self.keys
-    }
-
-    /// Renews the certificate if it is time; the old one serves on if that fails.
-    ///
-    /// # Errors
-    ///
-    /// [`FlowError::Keys`], [`FlowError::Catalog`].
-    pub fn renew_certificate(&self, now: Timestamp) -> Result<(), FlowError> {
-        match self.keys.ensure_certificate(now.as_millis())? {
-            CertificateChange::None => Ok(()),
-            CertificateChange::Renewed { .. } | CertificateChange::Activated { .. } => {
-                self.note_daemon(Activity::CertificateRenewed, now)
-            }
-        }
     }
 
     /// True if the catalog answers: proof of life for a watchdog.

@@ -10,7 +10,7 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{BackupStatus, Engine, FlowError, KeysStatus, StoreSlot};
+use crate::flow::{BackupStatus, Engine, FlowError, KeysStatus, RenewalStatus, StoreSlot};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -38,6 +38,8 @@ pub struct Status {
     pub totals: Totals,
     /// Key versions and what happens to them.
     pub keys: KeysStatus,
+    /// How renewals of the certificate are going.
+    pub renewal: RenewalStatus,
     /// How the backups are doing.
     pub backup: BackupStatus,
 }
@@ -197,6 +199,7 @@ impl Engine {
             started_at: self.started_at,
             totals: self.totals(),
             keys,
+            renewal: self.renewal_status(now),
         })
     }
 
@@ -236,6 +239,7 @@ impl Engine {
     ) -> Result<Vec<Warning>, FlowError> {
         let mut warnings: Vec<Warning> =
             self.keys.warnings().into_iter().map(key_warning).collect();
+        warnings.extend(self.authority_warnings());
         for (number, store) in stores.iter().enumerate() {
             if let Some(reason) = &store.reason {
                 warnings.push(Warning {
@@ -280,14 +284,7 @@ impl Engine {
             });
         }
         warnings.extend(self.seal_key_warnings());
-        let left = self.certificate().not_after.since(now);
-        if left < CERTIFICATE_SHORT {
-            warnings.push(Warning {
-                code: "certificate-ends-soon",
-                message: format!("the certificate ends in {} days", left.as_secs() / 86_400),
-                hint: "see the log for why it was not renewed".to_owned(),
-            });
-        }
+        warnings.extend(self.certificate_warnings(now));
         warnings.extend(self.backup_warnings(now)?);
         Ok(warnings)
     }
@@ -390,6 +387,3 @@ fn store_status(slot: &StoreSlot, waiting: u64) -> StoreStatus {
         promise: storage.map_or("unknown", |report| report.promise.as_str()),
     }
 }
-
-/// From here on a person hears that the certificate was not renewed.
-const CERTIFICATE_SHORT: Duration = Duration::from_secs(14 * 86_400);

@@ -33,6 +33,7 @@ mod moment;
 mod progress;
 mod range;
 mod recordings;
+mod renewal;
 mod seal_keys;
 mod slots;
 mod system;
@@ -51,6 +52,7 @@ use tokio::sync::Semaphore;
 
 use crate::access::Permission;
 use crate::clock::{Clock, Timestamp};
+use crate::daemon::certificates::Renewals;
 use crate::daemon::pool::WorkPool;
 use crate::daemon::watch::Bell;
 use crate::flow::Engine;
@@ -79,6 +81,7 @@ pub struct Services {
     /// What slots open with.
     surroundings: Surroundings,
     connections: Arc<Connections>,
+    renewals: Arc<Renewals>,
 }
 
 /// Where the doors really listen, port 0 resolved.
@@ -114,6 +117,7 @@ impl Services {
             playbacks: Arc::default(),
             refusals: Arc::default(),
             surroundings: Surroundings::default(),
+            renewals: Arc::default(),
         }
     }
 
@@ -121,6 +125,12 @@ impl Services {
     #[must_use]
     pub fn within(self, surroundings: Surroundings) -> Self {
         Self { surroundings, ..self }
+    }
+
+    /// The same with somebody who hears when a certificate is asked for.
+    #[must_use]
+    pub fn with_renewals(self, renewals: Arc<Renewals>) -> Self {
+        Self { renewals, ..self }
     }
 
     /// Makes the bound addresses known to `status`. Later calls change nothing.
@@ -281,6 +291,9 @@ pub const ROUTES: &[Route] = {
             Quick,
             || post(authority::revoke),
         ),
+        route("POST", "/api/v1/certificates/renew", Some(P::CertificateManage), Slow, || {
+            post(renewal::renew)
+        }),
         route("GET", "/api/v1/certificates", Some(P::KeyView), Quick, || get(certificates::list)),
         route("POST", "/api/v1/certificates", Some(P::CertificateManage), Slow, || {
             post(certificates::import).layer(DefaultBodyLimit::max(certificates::BROUGHT_BYTES_MAX))
@@ -436,6 +449,7 @@ mod tests {
             ("GET /api/v1/ca/certificates", ". . x . x ."),
             ("POST /api/v1/ca/certificates", ". . x . . ."),
             ("POST /api/v1/ca/certificates/{id}/revoke", ". . x . . ."),
+            ("POST /api/v1/certificates/renew", ". . x . . ."),
             ("GET /api/v1/certificates", ". . x . x ."),
             ("POST /api/v1/certificates", ". . x . . ."),
             ("POST /api/v1/certificates/check", ". . x . x ."),

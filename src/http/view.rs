@@ -16,7 +16,7 @@ use crate::flow;
 
 use super::backup::BackupView;
 pub use super::moment::parse_time;
-use super::{Addresses, ApiError};
+use super::{Addresses, ApiError, renewal};
 
 pub use words::{parse_state, state_word};
 
@@ -82,6 +82,7 @@ pub(super) struct StatusView {
     backup: BackupView,
     listen: Option<ListenView>,
     keys: super::keks::KeysView,
+    renewal: renewal::RenewalView,
 }
 
 #[derive(Serialize)]
@@ -210,6 +211,7 @@ impl StatusView {
                 watches: totals.watches,
                 scans: totals.scans,
             },
+            renewal: renewal::RenewalView::from(status.renewal),
             backup: status.backup.into(),
             listen: addresses.map(|bound| ListenView {
                 https: bound.https.to_string(),

@@ -492,7 +492,6 @@ fn fingerprint(stat: &Stat) -> Fingerprint {
 const NAME_PREFIX: &str = ".recseal-";
 const CHECKING: &str = ".checking";
 const REMOVING: &str = ".removing";
-/// What Linux file systems take.
 const NAME_BYTES_MAX: usize = 255;
 /// Files open at once; a service may have no more than 1,024 by default.
 const BATCH_MAX: usize = 256;

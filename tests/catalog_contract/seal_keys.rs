@@ -66,8 +66,7 @@ fn a_sealed_key_is_kept_apart_from_wrapped_ones() {
     assert_eq!(f.catalog.read(|tx| tx.copy_digest(&media_copy(wrapped))).unwrap(), None);
 }
 
-/// Planted faults: the trigger `sidecar_key_goes_along` left out (erasing fails, and the sidecar
-/// could be opened still); `sidecar_key_kept` left out.
+/// Planted fault: the trigger `sidecar_key_goes_along` left out.
 #[test]
 fn the_key_of_a_sidecar_lives_no_longer_than_the_row_of_its_recording() {
     let f = Fixture::new();
@@ -91,7 +90,8 @@ fn the_key_of_a_sidecar_lives_no_longer_than_the_row_of_its_recording() {
     f.write(|tx| tx.advance(id, RecordingEvent::ErasureVerified, &entry(id, 7)));
 }
 
-/// By raw SQL, as a bug elsewhere would have it. Planted fault for each: its trigger left out.
+/// By raw SQL, as a bug elsewhere would have it. Planted fault: the trigger
+/// `wrapped_key_stays_sealed` left out.
 #[test]
 fn what_is_sealed_stays_sealed() {
     let f = Fixture::new();

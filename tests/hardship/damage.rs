@@ -121,7 +121,7 @@ fn a_damaged_copy_gives_no_wrong_byte_and_says_so() {
     assert!(!daemon.log().contains("a.wav"), "a name in the log");
 }
 
-/// Planted fault: a key file whose end is not looked at opens with a tail cut off.
+/// Planted fault: what follows the key in its file is not looked at.
 #[test]
 fn a_wrong_or_damaged_key_opens_nothing() {
     let (_folder, store) = store();
@@ -217,8 +217,8 @@ fn has_written(pid: u32, folder: &Path) -> bool {
 }
 
 /// The state folder is open to others, the root key damaged, the catalog not a database: each is
-/// told apart and nothing is made anew over it. Planted fault: a missing key file taken for a
-/// first start makes new keys and loses every recording.
+/// told apart and nothing is made anew over it. Planted fault: keys that do not
+/// open taken for a first start; new ones then lose every recording.
 #[test]
 fn a_damaged_state_folder_is_refused_and_not_replaced() {
     let (_folder, store) = store();

@@ -187,6 +187,7 @@ impl Open {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+        self.sender.ready().await.map_err(|error| format!("{error:?}"))?;
         let answer = self.sender.send_request(request).await;
         let answer = answer.map_err(|error| format!("{error:?}"))?;
         let status = answer.status().as_u16();

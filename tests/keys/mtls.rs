@@ -193,6 +193,30 @@ fn an_authority_is_replaced_under_its_clients() {
     });
 }
 
+/// Planted fault: the server goes on under a certificate that nobody may trust any more.
+#[test]
+fn tainting_replaces_the_servers_own_certificate_and_says_so() {
+    let (_folder, door) = door();
+    let keys = door.keys();
+    keys.issue_own_from_authority(&["localhost".to_owned()], NOW_MS).unwrap();
+    let (before, now) = (keys.tls().facts(), Timestamp::from_millis(NOW_MS));
+    let warns = || {
+        let status = door.engine.status(now).unwrap();
+        status.warnings.iter().any(|warning| warning.code == "authority-tainted")
+    };
+    assert!(!warns());
+    let root = Principal::local(0, 0);
+    let grant = access::authorize::<access::ManageCertificates>(&root).unwrap();
+    assert_eq!(door.engine.taint_authority(&grant, 1, now).unwrap(), 2);
+    assert!(warns());
+    assert_ne!(keys.tls().facts().sha256, before.sha256);
+    assert_eq!(keys.tls().facts().names, before.names);
+    let client = door.client(None);
+    assert_eq!(door.runtime.block_on(client.get("/api/v1/ca/bundle", None)), Ok(200));
+    door.engine.revoke_authority(&grant, 1, now).unwrap();
+    assert!(!warns());
+}
+
 /// The state folder is started again with another configuration.
 #[test]
 fn without_its_line_in_the_configuration_a_certificate_is_nobody() {
@@ -320,7 +344,6 @@ fn another_authority_may_name_clients() {
     let ssl = |args: &str| openssl(folder.path(), args).unwrap();
     let ec = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
     ssl(&format!("req -x509 -subj /CN=Corp {ec} -keyout ca.key -out ca.pem -days 3650"));
-    let now_ms = real_now_ms();
     let mut bundles = Vec::new();
     for (name, extension) in [
         ("cn", "basicConstraints=CA:FALSE"),
@@ -337,6 +360,8 @@ fn another_authority_may_name_clients() {
         };
         bundles.push(file("key") + &file("pem"));
     }
+    // openssl dates by the real clock, in whole seconds.
+    let now_ms = real_now_ms() + HOUR_MS;
     let ca = folder.path().join("ca.pem");
     let config = format!(
         "[listen]\nclient_ca = '{}'\n{CONFIG}[[client]]\nname='mon.example'\nrole='ops'\n\

@@ -170,9 +170,7 @@ impl Recorder {
     }
 }
 
-/// The whole journey of K9. Planted faults: the store's `seal_to` ignored (play is not refused);
-/// the recording's row used for the late sidecar (nothing seals it); `destroy_key` without the
-/// trigger that takes the sidecar's key along.
+/// The whole journey: generated elsewhere, added, recorded, refused here, opened there, erased.
 #[test]
 fn what_a_recorder_seals_to_another_machine_opens_there_and_nowhere_else() {
     let holder = Holder::new();
@@ -296,9 +294,8 @@ mod row {
 }
 
 /// Killed at every named place, it ends with everything stored once, openable far away, although
-/// nobody here has the keys of what was half done. Planted faults: no digest noted with `Sealed`
-/// (an original stays for ever at `ingest.sealed_recorded`); the sidecar's abandoned key left in
-/// its place (the sidecar is never sealed).
+/// nobody here has the keys of what was half done. Planted fault: no digest noted with `Sealed`
+/// (an original stays for ever at `ingest.sealed_recorded`).
 #[test]
 fn whoever_dies_at_a_named_place_loses_nothing() {
     let next = AtomicUsize::new(0);
@@ -340,8 +337,7 @@ fn dies_at(place: &str) {
     assert!(recorder.opened(&ids[0], "sidecar", &private) == who.text().as_bytes(), "{place}");
 }
 
-/// Planted faults: the new version used for old rows (the first recording does not open with the
-/// first key); disabling not looked at by the sealer.
+/// Old rows keep the version they have, a disabled key seals nothing, and an announcement is checked.
 #[test]
 fn a_new_version_is_for_new_recordings_only() {
     let holder = Holder::new();

@@ -122,7 +122,7 @@ fn said(output: &Output) -> String {
     )
 }
 
-/// Planted faults: `/readyz` answers 200 while locked; the store scanned before the keys are open.
+/// Planted fault: refused attempts forgotten.
 #[test]
 fn a_locked_start_waits_for_a_person_and_loses_nothing() {
     let mut bench = Bench::start();
@@ -172,7 +172,7 @@ fn a_locked_start_waits_for_a_person_and_loses_nothing() {
     assert!(bench.daemon.stop().success());
 }
 
-/// Planted fault: SIGTERM heard only by the phase that has not begun.
+/// Planted fault: SIGTERM heard by the unlocked program only.
 #[test]
 fn a_locked_daemon_ends_when_told_to() {
     let mut bench = Bench::start();
@@ -220,7 +220,7 @@ fn a_damaged_store_does_not_start_locked() {
     bench.daemon.start_again();
 }
 
-/// Planted faults: share files open to others; the slot kept though its shares were not written.
+/// Planted fault: the slot kept though its shares could not be written.
 #[test]
 fn shares_are_handed_out_once_and_open_the_keys() {
     let mut bench = Bench::start();
@@ -235,6 +235,8 @@ fn shares_are_handed_out_once_and_open_the_keys() {
     assert_eq!(add(&["-o", &folder]).status.code(), Some(6));
     let impossible = ["keys", "slots", "add", "shares", "--threshold", "9", "-o", "/tmp"];
     bench.said(&impossible, 5);
+    let unwritable = add(&["-o", "/proc"]);
+    assert!(!unwritable.status.success());
     assert_eq!(bench.ok(&["keys", "slots", "list"]), before);
     fs::create_dir(bench.at("shares")).unwrap();
     assert!(add(&["-o", &folder]).status.success());
@@ -280,7 +282,6 @@ fn shares_are_handed_out_once_and_open_the_keys() {
     bench.until_ready();
 }
 
-/// Planted fault: the last slot that needs nobody removed without a warning.
 #[test]
 fn slots_come_and_go_through_the_doors() {
     let mut bench = Bench::start();

@@ -109,6 +109,7 @@ async fn ask_h1(stream: TlsStream<TcpStream>, times: u64, seen: &Seen) -> Result
         if asked > 0 && seen.is_done() {
             break;
         }
+        sender.ready().await.map_err(text)?;
         let answer = sender.send_request(request()).await.map_err(text)?;
         let body = answer.into_body().collect().await.map_err(text)?.to_bytes();
         if !body.starts_with(b"-----BEGIN") {
@@ -127,6 +128,7 @@ async fn ask_h2(stream: TlsStream<TcpStream>, times: u64, seen: &Seen) -> Result
         if asked > 0 && seen.is_done() {
             break;
         }
+        sender.ready().await.map_err(text)?;
         let answer = sender.send_request(request()).await.map_err(text)?;
         let body = answer.into_body().collect().await.map_err(text)?.to_bytes();
         if !body.starts_with(b"-----BEGIN") {

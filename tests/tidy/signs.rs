@@ -16,6 +16,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_to", &["intake", "flow"]),
     ("expose_room", &["intake", "flow"]),
     ("expose_random", &["flow"]),
+    ("expose_acme_account", &["daemon"]),
     ("expose_text", &["access", "flow", "http"]),
     ("expose_bundle", &["flow"]),
     ("expose_text", &["access", "flow", "http", "cli"]),

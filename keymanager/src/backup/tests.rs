@@ -28,6 +28,8 @@ fn contents() -> Contents {
         signing: vec![SigningKey::generate(NOW_MS)],
         tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, NOW_MS)),
         tombstones: Vec::new(),
+        authority: None,
+        renewal: Default::default(),
         seal_keys: SealKeyTable::default(),
     }
 }

@@ -27,7 +27,8 @@ pub(super) fn check(
         .filter_map(|name| ServerName::try_from(name).ok())
         .next()
         .ok_or("none of its names can be asked for")?;
-    let server = Published::new(Serving { certified, clients: None }).map_err(|e| e.to_string())?;
+    let server = Published::new(Serving { certified, clients: None, challenges: Vec::new() })
+        .map_err(|e| e.to_string())?;
     let mut roots = RootCertStore::empty();
     roots.add(anchor.ok_or("there is no root")?).map_err(|error| error.to_string())?;
     let provider = Arc::new(aws_lc_rs::default_provider());

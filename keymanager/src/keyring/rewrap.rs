@@ -73,7 +73,6 @@ mod tests {
     use crate::data_key::DataKey;
     use crate::key_state::KeyState;
 
-    /// Planted faults: the new key derived without the recording; the data key id made anew.
     #[test]
     fn a_moved_key_is_the_same_key_for_the_same_recording() {
         let mut ring = Keyring::generate(0);

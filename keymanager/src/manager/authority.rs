@@ -277,3 +277,6 @@ fn to_public_pem<'a>(tag: &str, ders: impl Iterator<Item = &'a [u8]>) -> String 
     let format = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
     pem::encode_many_config(&blocks, format)
 }
+
+#[cfg(test)]
+mod tests;

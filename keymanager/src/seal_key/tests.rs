@@ -49,8 +49,8 @@ fn the_numbers_of_rfc_9180_come_out() {
     assert_eq!(opened.unwrap(), b"Beauty is truth, truth beauty");
 }
 
-/// A second implementation seals what ours opens, and opens what ours seals. Planted faults: the
-/// recording left out of the associated data; another `info`.
+/// A second implementation seals what ours opens, and opens what ours seals. Planted fault: the
+/// recording left out of the associated data.
 #[test]
 fn x25519_agrees_with_another_implementation() {
     let other: &dyn Hpke = DH_KEM_X25519_HKDF_SHA256_AES_256;
@@ -170,8 +170,8 @@ fn a_sealed_key_opens_for_its_recording_and_its_holder_only() {
     }
 }
 
-/// Planted faults: the data key id left out of the associated data; the top bit of an X25519
-/// point, which the curve itself does not look at, is caught by the key schedule.
+/// The top bit of an X25519 point, which the curve itself does not look at, too: the key schedule
+/// does. Planted fault: the data key id left out of the associated data.
 #[test]
 fn every_flipped_byte_is_refused() {
     for private in fixed() {
@@ -233,8 +233,7 @@ fn a_private_key_file_reads_back_or_says_why_not() {
     assert!(matches!(refused, SealKeyError::PassphraseLength { .. }));
 }
 
-/// Planted faults: the protection left out of the associated data (a cheaper cost then opens);
-/// the cost paid before it is judged.
+/// An absurd cost is judged before it is paid.
 #[test]
 fn every_changed_character_of_a_private_key_is_refused() {
     let (good, private) = (passphrase(), fixed().next().unwrap());
@@ -335,7 +334,7 @@ fn names_and_versions_keep_their_rules() {
     assert!(read.check().is_err());
 }
 
-/// Planted fault: `derive(Debug)` for the private key.
+/// Planted fault: `derive(Debug)` for the sealed data key.
 #[test]
 fn debug_shows_no_private_key() {
     let private = SealPrivateKey::generate(SealAlgorithm::X25519);

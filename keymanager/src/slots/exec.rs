@@ -147,7 +147,7 @@ mod tests {
         assert!(matches!(sh("printf %064d 7; exit 1").key(), Err(SlotProblem::Status { .. })));
     }
 
-    /// Planted fault: reading to the end without a bound never returns.
+    /// Planted fault: the length of what it printed not compared.
     #[test]
     fn it_may_not_print_for_ever() {
         assert!(matches!(sh("yes").key(), Err(SlotProblem::TooMuch { max_bytes: 128 })));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     /// Neither by sleeping, nor by closing its output first, nor by a child that keeps it open,
-    /// be it one that left the group. Planted fault: waiting for the listening thread.
+    /// be it one that left the group. Planted fault: a limit of an hour.
     #[test]
     fn it_may_not_take_for_ever() {
         let limit = Duration::from_millis(200);

@@ -13,6 +13,7 @@ fn contents() -> Contents {
         tls: StoredTls::new(&names, StoredCertificate::self_signed(issued, 0)),
         tombstones: Vec::new(),
         seal_keys: SealKeyTable::default(),
+        renewal: RenewalState::default(),
     }
 }
 

@@ -43,6 +43,18 @@ pub enum Certs {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Look whether the certificate is due, and renew it if so
+    ///
+    /// With --now it is renewed whatever the dates say, and earlier failures are forgotten.
+    #[command(after_help = "Example:\n  recseal certs renew --now --wait")]
+    Renew {
+        /// Renew it whatever the dates say
+        #[arg(long)]
+        now: bool,
+        /// Wait for the end, and tell how it went
+        #[arg(long)]
+        wait: bool,
+    },
     /// List the live certificate, those kept for a rollback, and the requests that wait
     List,
     /// Ask the gate about a certificate; nothing is stored (works with the daemon dead)

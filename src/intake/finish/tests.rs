@@ -171,7 +171,6 @@ fn jibri_is_done_when_its_metadata_is_there() {
 /// Planted faults: `archived/….done` taken for the last flag; the working folders not looked at;
 /// `events.xml` of a meeting without media taken after `pair_within`, flag or not.
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the recorder removes its own folder")]
 fn bigbluebutton_is_done_when_nothing_is_made_of_it_any_more() {
     let mut scene = Scene::new("bigbluebutton");
     let (audio, video) = ("raw/m-1/audio/m-1-17.opus", "raw/m-1/video/m-1/w-1.webm");

@@ -97,7 +97,7 @@ fn each_verb_does_what_the_table_allows_and_is_kept() {
     assert_eq!(case.keys().rotate_kek(NOW_MS, RotationReason::Scheduled, 40).unwrap(), 41);
 }
 
-/// Planted faults: older generations left alone; the date not looked at; the number given again.
+/// Planted fault: the date not looked at.
 #[test]
 fn a_version_is_destroyed_when_it_is_due_and_nothing_needs_it() {
     let mut case = Case::new();
@@ -134,8 +134,7 @@ fn a_version_is_destroyed_when_it_is_due_and_nothing_needs_it() {
     assert_eq!(case.rotate(), 3);
 }
 
-/// Planted faults: the tombstone written together with the first generation; the folder not
-/// synced after the older ones are gone; the key written back after a failure.
+/// Planted fault: older generations left alone.
 #[test]
 fn a_crash_never_calls_a_key_destroyed_that_is_still_there() {
     for at in 0.. {
@@ -169,8 +168,7 @@ fn a_crash_never_calls_a_key_destroyed_that_is_still_there() {
     }
 }
 
-/// Planted fault: damaged generations ignored, so that a key which a repaired disk would give
-/// back is called destroyed.
+/// A repaired disk would give the key back.
 #[test]
 fn a_damaged_generation_holds_a_destruction_up() {
     let mut case = Case::new();
@@ -187,8 +185,7 @@ fn a_damaged_generation_holds_a_destruction_up() {
     assert_eq!(case.keys().destroy_due_keks(NOW_MS, |_| 0).unwrap().tombstones.len(), 1);
 }
 
-/// The store of yesterday put back, with the version still active in it. Planted faults: the
-/// fingerprint not compared; signatures not checked; the active version left alone.
+/// The store of yesterday put back, with the version still active in it.
 #[test]
 fn a_restored_store_destroys_again_what_was_destroyed() {
     let mut case = Case::new();
@@ -275,7 +272,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Whatever comes in whatever order, each live recording opens, unless the version it is under
-    /// waits for its end: then moving it opens it. Planted fault: `still_used` ignored.
+    /// waits for its end: then moving it opens it.
     #[test]
     fn no_order_of_events_loses_a_recording(steps in prop::collection::vec(step(), 1..25)) {
         let mut case = Case::new();
