@@ -361,14 +361,13 @@ mod tests {
             path = "/v"
             reserve = "3GiB"
             [keys]
+            retry_every = "59s"
             rotate_every = "45d"
             destroy_wait = "8d"
             [ingest]
             workers = 5
             batch = 65
             reconcile_every = "7m"
-            [keys]
-            retry_every = "59s"
         "#;
         let config = Config::read(text, Overrides::default()).unwrap();
         assert_eq!(config.stores[0].settle, Duration::from_secs(11));

@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::rejection::{BytesRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use keymanager::KeyError;
+use keymanager::{BackupError, KeyError};
 use serde::Serialize;
 
 use crate::access::Refused;
@@ -133,6 +133,11 @@ impl From<FlowError> for ApiError {
         if let FlowError::Keys(keymanager::KeyError::Authority(error)) = &error {
             return super::authority::refused(error);
         }
+        if let FlowError::Keys(error) = &error
+            && let Some((status, code, hint)) = key_refusal(error)
+        {
+            return Self::new(status, code, error.to_string(), hint);
+        }
         let detail = error.to_string();
         let (status, code, hint) = match &error {
             FlowError::NotFound(_) => {
@@ -157,47 +162,21 @@ impl From<FlowError> for ApiError {
                 "damaged",
                 "restore the sealed copy from a backup, then run `recseal verify`",
             ),
-            FlowError::KeyInUse { .. } => (
-                StatusCode::CONFLICT,
-                "key-in-use",
-                "`recseal keys rewrap --wait` moves them to the active version; those of a \
-                 disabled version need `recseal keys enable VERSION` first",
-            ),
-            FlowError::NoTombstone { .. } => (
-                StatusCode::NOT_FOUND,
-                "no-certificate",
-                "`recseal keys list` shows which versions are destroyed",
-            ),
-            FlowError::ClockSuspect => (
-                StatusCode::CONFLICT,
-                "clock-suspect",
-                "set the clock of this host right, by NTP for example, then try again",
-            ),
-            FlowError::Keys(error) if key_refusal(error).is_some() => {
-                let (status, code, hint) = key_refusal(error).expect("it was asked just now");
-                return Self::new(status, code, error.to_string(), hint);
+            FlowError::KeyInUse { .. } => (StatusCode::CONFLICT, "key-in-use", KEY_IN_USE),
+            FlowError::NoTombstone { .. } => {
+                (StatusCode::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
             }
-            FlowError::Backup(source) => {
-                use keymanager::BackupError as B;
-                let (status, code) = match source {
-                    B::PassphraseLength { .. } | B::KeyText { .. } | B::Ways { .. } => {
-                        (StatusCode::UNPROCESSABLE_ENTITY, "backup-way")
-                    }
-                    _ => (StatusCode::SERVICE_UNAVAILABLE, "backup-failed"),
-                };
-                (status, code, source.hint())
-            }
+            FlowError::ClockSuspect => (StatusCode::CONFLICT, "clock-suspect", CLOCK_SUSPECT),
+            FlowError::Backup(source) => backup_refusal(source),
             FlowError::BackupRunning => {
                 (StatusCode::CONFLICT, "backup-running", "wait until it is done, then try again")
             }
             FlowError::NoSuchBackup => {
                 (StatusCode::NOT_FOUND, "no-such-backup", "`recseal backup status` lists them")
             }
-            FlowError::BackupFolder { .. } => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "backup-failed",
-                "check that the folder exists, has room and is writable",
-            ),
+            FlowError::BackupFolder { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER)
+            }
             FlowError::Keys(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "keys-refused",
@@ -219,6 +198,18 @@ impl From<FlowError> for ApiError {
         }
         Self::new(status, code, detail, hint)
     }
+}
+
+/// What is wrong with the ways that a backup should open by, or with writing it.
+fn backup_refusal(error: &BackupError) -> (StatusCode, &'static str, &'static str) {
+    use BackupError as B;
+    let (status, code) = match error {
+        B::PassphraseLength { .. } | B::KeyText { .. } | B::Ways { .. } => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "backup-way")
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "backup-failed"),
+    };
+    (status, code, error.hint())
 }
 
 /// What the keys refuse because it makes no sense, and not because they are not well.
@@ -333,6 +324,11 @@ fn too_large() -> ApiError {
 fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ").chars().take(300).collect()
 }
+
+const BACKUP_FOLDER: &str = "check that the folder exists, has room and is writable";
+const CLOCK_SUSPECT: &str = "set the clock of this host right, by NTP for example, then try again";
+const KEY_IN_USE: &str = "`recseal keys rewrap --wait` moves them to the active version; those of \
+     a disabled version need `recseal keys enable VERSION` first";
 
 #[cfg(test)]
 mod tests {
