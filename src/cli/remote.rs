@@ -407,7 +407,7 @@ mod tests {
         assert!(refused(502, &Value::Null).message.contains("502"));
     }
 
-    /// Frames do not end where lines do. Planted faults: one line per frame; the last line, a
+    /// Frames do not end where lines do. Meant to catch: one line per frame; the last line, a
     /// problem, taken for the answer.
     #[test]
     fn lines_are_taken_however_they_are_cut() {

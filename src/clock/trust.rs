@@ -82,7 +82,7 @@ mod tests {
         watch.observe(wall, Duration::from_millis(steady_ms.unsigned_abs()))
     }
 
-    /// Planted fault: comparing with the previous look only forgets the jump at the second tick.
+    /// Meant to catch: comparing with the previous look only forgets the jump at the second tick.
     #[test]
     fn a_jump_is_suspect_until_it_is_taken_back_or_for_an_hour() {
         for jump_ms in [40 * DAY_MS, 3 * MINUTE_MS, -3 * MINUTE_MS, -DAY_MS] {

@@ -137,7 +137,7 @@ const LINES_MAX: usize = STEPS as usize + 8;
 mod tests {
     use super::*;
 
-    /// Planted fault: `max` left out; a file of some bytes then divides by zero.
+    /// Meant to catch: `max` left out; a file of some bytes then divides by zero.
     #[test]
     fn lines_are_few_and_none_is_lost_at_the_end() {
         for total in [0, 1, 5 << 20, 40 << 20, 1 << 40] {
@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// Workers report out of order. Planted fault: `swap` for `fetch_max`.
+    /// Workers report out of order. Meant to catch: `swap` for `fetch_max`.
     #[test]
     fn it_never_goes_back() {
         let thinned = Thinned::default();

@@ -307,7 +307,7 @@ fn erase(state: &Path, id: &str) {
     catalog.close().unwrap();
 }
 
-/// An older backup still holds the key of what was erased since. Planted fault: the list of
+/// An older backup still holds the key of what was erased since. Meant to catch: the list of
 /// tombstones read and not applied.
 #[test]
 fn what_was_erased_since_stays_erased() {

@@ -38,7 +38,7 @@ fn token(door: &Door, role: Role) -> Zeroizing<String> {
     door.engine.create_token(&grant, "test", role, None, now).unwrap().1
 }
 
-/// Planted faults: a certificate that stands for every role; a wrong token that falls back to
+/// Meant to catch: a certificate that stands for every role; a wrong token that falls back to
 /// the certificate.
 #[test]
 fn a_certificate_opens_what_its_role_may() {
@@ -71,7 +71,7 @@ fn a_certificate_of_a_strange_authority_ends_the_handshake() {
     assert!(said.is_err(), "{said:?}");
 }
 
-/// Planted fault: the server's session storage and tickets left as they are. The second
+/// Meant to catch: the server's session storage and tickets left as they are. The second
 /// connection is resumed then, and the last one is let in though the certificate is over.
 #[test]
 fn a_stored_session_does_not_outlive_the_certificate() {
@@ -146,7 +146,7 @@ fn revoking_ends_open_connections_at_once() {
     });
 }
 
-/// Planted fault: a stale list that is ignored accepts what was revoked since.
+/// Meant to catch: a stale list that is ignored accepts what was revoked since.
 #[test]
 fn a_stale_revocation_list_refuses_everybody_until_it_is_renewed() {
     let (_folder, door) = door();
@@ -193,7 +193,7 @@ fn an_authority_is_replaced_under_its_clients() {
     });
 }
 
-/// Planted fault: the server goes on under a certificate that nobody may trust any more.
+/// Meant to catch: the server goes on under a certificate that nobody may trust any more.
 #[test]
 fn tainting_replaces_the_servers_own_certificate_and_says_so() {
     let (_folder, door) = door();
@@ -249,7 +249,7 @@ fn openssl(folder: &Path, args: &str) -> Result<String, String> {
     if output.status.success() { Ok(text.into_owned()) } else { Err(text.into_owned()) }
 }
 
-/// A second opinion on our chains and lists. Planted faults: a path length on the root; no
+/// A second opinion on our chains and lists. Meant to catch: a path length on the root; no
 /// authority key identifier.
 #[test]
 fn openssl_agrees_strictly() {
@@ -335,7 +335,7 @@ fn requests_of_openssl_are_certified_by_their_key() {
     }
 }
 
-/// Clients of another authority, by host name and by common name. Planted fault: a certificate of
+/// Clients of another authority, by host name and by common name. Meant to catch: a certificate of
 /// theirs that carries our URI is taken for ours.
 #[test]
 fn another_authority_may_name_clients() {

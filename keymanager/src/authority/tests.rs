@@ -41,7 +41,7 @@ fn issue(authority: &mut Authority, name: &str, lifetime: Duration, now_ms: i64)
     authority.issue_client(name, ClientKey::MadeHere, lifetime, now_ms).unwrap()
 }
 
-/// Planted fault: a cap forgotten prepares a root's successor five years before its end.
+/// Meant to catch: a cap forgotten prepares a root's successor five years before its end.
 #[test]
 fn successors_are_due_by_the_table() {
     for (lifetime_days, prepare_days_before, activate_days_before) in
@@ -56,7 +56,7 @@ fn successors_are_due_by_the_table() {
 }
 
 /// Thirty years, looked at every five days. Whoever fetches the bundle once in 20 days can
-/// always verify us, and a certificate is never refused before its end. Planted faults: a root
+/// always verify us, and a certificate is never refused before its end. Meant to catch: a root
 /// dropped with its successor's activation; a successor made under a root that ends before it.
 #[test]
 fn thirty_years_without_a_gap() {
@@ -100,7 +100,7 @@ fn thirty_years_without_a_gap() {
     assert!(activated >= 14 && roots.len() >= 4, "{activated} {roots:?}");
 }
 
-/// The daemon was off for years: it comes back by itself. Planted fault: one tend that only
+/// The daemon was off for years: it comes back by itself. Meant to catch: one tend that only
 /// prepares leaves a certificate authority that is over in charge.
 #[test]
 fn an_authority_that_slept_wakes_up() {
@@ -119,7 +119,7 @@ fn an_authority_that_slept_wakes_up() {
     assert_eq!(authority.tend(i64::MIN).unwrap().0, []);
 }
 
-/// The next root's key, known to clients with the old root, the new one, or both. Planted fault:
+/// The next root's key, known to clients with the old root, the new one, or both. Meant to catch:
 /// the cross-certificate left out of the chain.
 #[test]
 fn a_new_root_is_trusted_through_the_old_one() {
@@ -140,7 +140,7 @@ fn a_new_root_is_trusted_through_the_old_one() {
     assert_eq!(refused, Err(webpki::Error::UnknownIssuer));
 }
 
-/// Planted faults: the tainted root goes on vouching for its successor; a revoked one stays in
+/// Meant to catch: the tainted root goes on vouching for its successor; a revoked one stays in
 /// the bundle.
 #[test]
 fn a_tainted_root_is_replaced_and_then_ended() {
@@ -169,7 +169,7 @@ fn a_tainted_root_is_replaced_and_then_ended() {
     serde_json::from_str::<Authority>(&json).unwrap().check().unwrap();
 }
 
-/// Planted fault: a list that is not written anew on revocation, or with the number of the last.
+/// Meant to catch: a list that is not written anew on revocation, or with the number of the last.
 #[test]
 fn revocation_lists_say_what_the_ledger_says() {
     let mut authority = Authority::create(NOW_MS).unwrap();
@@ -220,7 +220,7 @@ fn names_lifetimes_and_requests_are_bounded() {
     assert_eq!(authority.ledger.infos().len(), 4, "what was refused is not in the ledger");
 }
 
-/// A request by rcgen, with everything in it that a client may not choose. Planted fault: the
+/// A request by rcgen, with everything in it that a client may not choose. Meant to catch: the
 /// signature of the request not checked.
 #[test]
 fn only_the_key_of_a_request_is_used() {

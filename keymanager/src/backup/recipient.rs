@@ -209,7 +209,7 @@ mod tests {
         assert!(BackupPrivateKey::generate().0.unwrap(&wrapped, b"a").is_none());
     }
 
-    /// Planted fault: an import that skips the check takes a typing error for another key.
+    /// Meant to catch: an import that skips the check takes a typing error for another key.
     #[test]
     fn every_changed_character_is_refused() {
         let (private, public) = BackupPrivateKey::generate();

@@ -172,7 +172,7 @@ fn every_byte_of_the_head_counts() {
     }
 }
 
-/// A head whose digest was made to fit again: only the encryption can find that. Planted fault:
+/// A head whose digest was made to fit again: only the encryption can find that. Meant to catch:
 /// the head left out of the associated data.
 #[test]
 fn a_head_that_was_forged_whole_is_refused() {
@@ -288,7 +288,7 @@ fn a_store_moves_to_another_host() {
     assert!(again.unwrap(recording, &wrapped).is_ok());
 }
 
-/// Planted fault: keys taken without asking what the catalog needs.
+/// Meant to catch: keys taken without asking what the catalog needs.
 #[test]
 fn a_version_that_the_catalog_needs_must_be_there() {
     let dir = tempfile::tempdir().unwrap();

@@ -205,7 +205,7 @@ fn a_renewal_breaks_no_connection() {
 
     let change = keys.ensure_certificate(LATER_MS).unwrap();
     let reason = RenewalReason::LastThird;
-    let not_after_ms = NOW_MS - 3_600_000 + 697 * DAY_MS;
+    let not_after_ms = NOW_MS - 3_600_000 + 665 * DAY_MS;
     assert_eq!(change, CertificateChange::Renewed { reason, not_after_ms });
     exchange(&mut open_connection);
     assert!(connect(&keys, &old_client).is_err(), "resumed or served the old certificate");

@@ -146,7 +146,7 @@ fn decode_base64url(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    /// Planted fault: the other alphabet refused, in which half of the authorities write.
+    /// Meant to catch: the other alphabet refused, in which half of the authorities write.
     #[test]
     fn base64_in_both_alphabets() {
         let whole = |text: &str| decode_base64url(text.as_bytes()).map(|bytes| bytes.to_vec());

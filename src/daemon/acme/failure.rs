@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    /// What a person must change is not asked for every minute. Planted fault: `Passing` for a
+    /// What a person must change is not asked for every minute. Meant to catch: `Passing` for a
     /// rejected name.
     #[test]
     fn lasting_problems_are_told_from_passing_ones() {

@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// Planted fault: without the quarter, a certificate of ten days alarms half of its life.
+    /// Meant to catch: without the quarter, a certificate of ten days alarms half of its life.
     #[test]
     fn what_renews_itself_alarms_late_and_the_rest_early() {
         let none = Attempts::default();

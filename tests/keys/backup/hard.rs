@@ -84,7 +84,7 @@ fn copies_beside_catalog(state: &Path) -> usize {
     entries.filter(|e| e.file_name().to_string_lossy().contains(".copy-")).count()
 }
 
-/// Planted fault: no sweep when the catalog is opened, and the copy stays for ever.
+/// Meant to catch: no sweep when the catalog is opened, and the copy stays for ever.
 #[test]
 fn a_daemon_killed_while_it_backs_up_leaves_nothing_behind() {
     let mut host = Host::start("");

@@ -23,7 +23,7 @@ pub(super) fn renew(daemon: &Daemon, pebble: &Pebble) -> Value {
     panic!("not renewed\ndaemon:\n{}\npebble:\n{}", daemon.log(), pebble.log());
 }
 
-/// Planted faults: `SingleCertAndKey` left in place while an order runs fails tls-alpn-01; the
+/// Meant to catch: `SingleCertAndKey` left in place while an order runs fails tls-alpn-01; the
 /// account made anew at each order is seen in the log.
 #[test]
 fn both_proofs_lead_to_a_certificate_and_the_next_one() {
@@ -61,7 +61,7 @@ fn both_proofs_lead_to_a_certificate_and_the_next_one() {
     }
 }
 
-/// Planted fault: `from_key` instead of `create_from_key` finds no account for ever.
+/// Meant to catch: `from_key` instead of `create_from_key` finds no account for ever.
 #[test]
 fn an_authority_that_forgot_everything_is_met_anew() {
     or_skip!(tools(TOOLS));
@@ -85,7 +85,7 @@ fn an_authority_that_forgot_everything_is_met_anew() {
 }
 
 /// Killed while the authority looks for the proof, the next start gets its certificate all the
-/// same. Planted fault: an order that failed and is kept is asked about for ever.
+/// same. Meant to catch: an order that failed and is kept is asked about for ever.
 #[test]
 fn a_killed_order_is_taken_up_again() {
     or_skip!(tools(TOOLS));
@@ -135,7 +135,7 @@ fn an_account_is_bound_where_the_authority_wants_that() {
     assert!(!daemon.log().contains(BINDING_KEY));
 }
 
-/// Planted fault: a forbidden name classed as passing is tried again after a minute.
+/// Meant to catch: a forbidden name classed as passing is tried again after a minute.
 #[test]
 fn a_forbidden_name_is_told_and_not_asked_for_all_the_time() {
     or_skip!(tools(TOOLS));

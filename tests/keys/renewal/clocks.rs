@@ -57,7 +57,7 @@ impl Fooled {
     }
 }
 
-/// Planted fault: comparing with a deadline instead of two clocks issues a certificate at +400 d.
+/// Meant to catch: comparing with a deadline instead of two clocks issues a certificate at +400 d.
 #[test]
 fn nothing_is_issued_by_a_clock_that_jumped() {
     or_skip!(library());
@@ -82,7 +82,7 @@ fn nothing_is_issued_by_a_clock_that_jumped() {
     assert_eq!(answer["renewal"], "renewed");
 }
 
-/// What was believed before the restart is remembered. Planted fault: a watch that begins at zero.
+/// What was believed before the restart is remembered. Meant to catch: a watch that begins at zero.
 #[test]
 fn a_start_in_the_past_is_suspect() {
     or_skip!(library());

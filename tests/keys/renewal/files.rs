@@ -110,7 +110,7 @@ fn warning_codes(status: &Value) -> Vec<String> {
 }
 
 /// certbot's way: a folder of links that lead to numbered files. Key and chain are replaced one
-/// after the other; in between, the pair does not fit. Planted fault: one read instead of two, or
+/// after the other; in between, the pair does not fit. Meant to catch: one read instead of two, or
 /// no gate, serves nothing at that moment.
 #[test]
 fn a_swap_of_links_is_taken_when_it_is_whole() {

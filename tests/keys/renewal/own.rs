@@ -19,7 +19,7 @@ pub(super) fn metric(daemon: &Daemon, name: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
-/// Planted faults: `--now` not handed to the driver leaves the certificate; the answer given before
+/// Meant to catch: `--now` not handed to the driver leaves the certificate; the answer given before
 /// the look leaves it too, every few runs.
 #[test]
 fn a_person_renews_the_self_signed_one() {
@@ -38,7 +38,7 @@ fn a_person_renews_the_self_signed_one() {
     assert_eq!(audit.as_array().map(Vec::len), Some(1), "{audit}");
 }
 
-/// Planted fault: the default names wanted from a store that was made for others.
+/// Meant to catch: the default names wanted from a store that was made for others.
 #[test]
 fn names_follow_the_configuration_and_defaults_change_nothing() {
     let folder = tempfile::tempdir().unwrap();

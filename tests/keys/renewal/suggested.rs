@@ -80,7 +80,7 @@ fn window(start: &str, end: &str) -> String {
     format!("{{\"suggestedWindow\":{{\"start\":\"{start}\",\"end\":\"{end}\"}}}}")
 }
 
-/// Each forged answer, and then a window in the past, which must be believed. Planted faults: the
+/// Each forged answer, and then a window in the past, which must be believed. Meant to catch: the
 /// inverted window believed renews; an order insisting on `replaces` never does.
 #[test]
 fn only_what_makes_sense_is_believed() {

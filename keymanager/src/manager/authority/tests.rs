@@ -28,7 +28,7 @@ fn issue(keys: &KeyManager, name: &str) -> ClientCertificate {
 }
 
 /// The disk fails before every single step of a change. Whoever was told that it worked finds it
-/// done after a restart; whoever was told that it failed goes on as before. Planted fault:
+/// done after a restart; whoever was told that it failed goes on as before. Meant to catch:
 /// publishing before the store has it.
 #[test]
 fn a_crash_at_any_step_of_a_revocation_or_a_roll_over_leaves_one_truth() {
@@ -84,7 +84,7 @@ fn a_crash_at_any_step_of_issuing_hands_out_nothing_that_is_not_in_the_ledger() 
     }
 }
 
-/// Planted fault: names of a certificate that only looks like ours, by its issuer's name or by
+/// Meant to catch: names of a certificate that only looks like ours, by its issuer's name or by
 /// its serial.
 #[test]
 fn only_what_the_ledger_knows_is_ours() {
@@ -106,7 +106,7 @@ fn only_what_the_ledger_knows_is_ours() {
     assert_eq!(keys.client_names(&shown, NOW_MS).unwrap(), ["rec-7"]);
 }
 
-/// Planted fault: a policy that replaces the good one though it cannot be read.
+/// Meant to catch: a policy that replaces the good one though it cannot be read.
 #[test]
 fn unreadable_authorities_change_nothing() {
     let (_state, _folder, keys, shown) = with_client();
