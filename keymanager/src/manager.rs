@@ -81,6 +81,8 @@ pub enum KeyWarning {
     NoRecoverySlot,
     /// The program cannot start while nobody is there.
     NoUnattendedSlot,
+    /// `root.key` is missing, or another one: the next start has to do without it.
+    FileSlotBroken,
     /// The folder could not be looked at.
     Unreadable,
 }
@@ -248,6 +250,9 @@ impl KeyManager {
         }
         if writer.slots.is_rotating() {
             warnings.push(KeyWarning::RotationUnfinished);
+        }
+        if writer.slots.file_opens(&self.folder) == Some(false) {
+            warnings.push(KeyWarning::FileSlotBroken);
         }
         if !slots.iter().any(|slot| slot.is_recovery) {
             warnings.push(KeyWarning::NoRecoverySlot);

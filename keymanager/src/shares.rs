@@ -208,7 +208,7 @@ impl fmt::Debug for Share {
     }
 }
 
-/// Refuses a division that [`split`] cannot make.
+/// Refuses a division that no secret can be split into.
 ///
 /// # Errors
 ///

@@ -338,6 +338,12 @@ fn key_warning(warning: KeyWarning) -> Warning {
             "the program cannot start while nobody is there".to_owned(),
             "add one: `recseal keys slots add file`, `… add credential NAME` or `… add exec -- CMD`",
         ),
+        KeyWarning::FileSlotBroken => (
+            "file-slot-broken",
+            "root.key is missing or another one: it will not open the keys at the next start"
+                .to_owned(),
+            "put it back, or make a new one: `recseal keys slots add file`",
+        ),
         KeyWarning::Unreadable => (
             "keys-unreadable",
             "the folder of the keys could not be looked at".to_owned(),

@@ -135,7 +135,7 @@ pub struct IssuingInfo {
     pub crl_until_ms: Option<i64>,
 }
 
-/// What [`Authority::tend`] did.
+/// What a look at the calendar did to the authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorityChange {
     /// A successor is in the bundle now.

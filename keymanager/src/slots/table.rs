@@ -151,14 +151,23 @@ impl SlotTable {
         now_ms: i64,
     ) -> Result<(Self, SlotInfo), KeyError> {
         self.check_room()?;
-        if matches!(new, NewSlot::File) && self.has_file() {
-            let rule = "there can be one";
-            return Err(KeyError::BadSlot { kind: SlotKind::File, rule });
+        let mut base = self.clone();
+        if matches!(new, NewSlot::File) {
+            let refused = |rule| Err(KeyError::BadSlot { kind: SlotKind::File, rule });
+            match self.file_opens(folder) {
+                Some(true) => return refused("there can be one"),
+                Some(false) if file::path(folder).exists() => {
+                    return refused("root.key is there and is another one: move it away first");
+                }
+                // Its root.key is lost for good: the new one takes its place.
+                Some(false) => base.slots.retain(|slot| !matches!(slot.way, Way::File)),
+                None => {}
+            }
         }
         let given = Given { surroundings, passphrases: &[], shares: &[] };
         let id = Uuid::now_v7();
         let (way, key) = Way::new(new, id, folder, given)?;
-        self.with(id, way, &key, root, now_ms, |table, slot| {
+        base.with(id, way, &key, root, now_ms, |table, slot| {
             table.open_by(slot, folder, given).map(|(key, _)| key)
         })
     }
@@ -290,6 +299,14 @@ impl SlotTable {
     /// The slots, as they may be shown.
     pub(crate) fn infos(&self) -> Vec<SlotInfo> {
         self.slots.iter().map(Slot::info).collect()
+    }
+
+    /// Whether `root.key` opens the file slot; `None` without such a slot.
+    pub(crate) fn file_opens(&self, folder: &Path) -> Option<bool> {
+        let slot = self.slots.iter().find(|slot| matches!(slot.way, Way::File))?;
+        let surroundings = Surroundings::default();
+        let given = Given { surroundings: &surroundings, passphrases: &[], shares: &[] };
+        Some(self.open_by(slot, folder, given).is_ok())
     }
 
     fn has_file(&self) -> bool {

@@ -158,6 +158,27 @@ fn the_file_slot_comes_back() {
     case.open(&Unlock::File).unwrap();
 }
 
+/// `root.key` is lost and a person unlocked: a new one takes its place, but never that of another.
+/// Planted fault: the broken slot kept beside the new one, and the start tries it first.
+#[test]
+fn a_lost_root_key_is_made_again() {
+    let (case, keys) = Case::new();
+    let path = case.folder().join("root.key");
+    let add = || keys.add_slot(&NewSlot::File, &Surroundings::default(), 0);
+    assert!(matches!(add(), Err(KeyError::BadSlot { .. })), "it opens");
+    std::fs::rename(&path, case.folder().join("away")).unwrap();
+    assert!(keys.warnings().contains(&KeyWarning::FileSlotBroken));
+    std::fs::write(&path, "something else").unwrap();
+    assert!(matches!(add(), Err(KeyError::BadSlot { .. })), "it is another one");
+    assert_eq!(std::fs::read(&path).unwrap(), b"something else");
+    std::fs::rename(&path, case.folder().join("away")).unwrap();
+    add().unwrap();
+    assert_eq!(keys.slots().len(), 1);
+    assert!(!keys.warnings().contains(&KeyWarning::FileSlotBroken));
+    drop(keys);
+    case.open(&Unlock::File).unwrap();
+}
+
 #[test]
 fn shares_that_are_wrong_are_told_apart() {
     let (case, keys) = Case::new();
