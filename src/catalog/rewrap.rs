@@ -12,7 +12,6 @@
 //! Rows with version 0 are sealed to a public key. Nothing here ever sees them.
 
 use keymanager::WrappedKey;
-use rusqlite::named_params;
 use rusqlite::params;
 
 use super::CatalogError;
@@ -83,12 +82,10 @@ impl CatalogTx<'_> {
                 key.new.data_key_id(),
                 "a key is never swapped"
             );
-            moved += statement.execute(named_params! {
-                ":recording": key.recording,
-                ":old": key.old.as_bytes(),
-                ":version": key.new.version(),
-                ":new": key.new.as_bytes(),
-            })? as u64;
+            // By place: a million lookups of names are half a second.
+            let row =
+                params![key.new.version(), key.new.as_bytes(), key.recording, key.old.as_bytes()];
+            moved += statement.execute(row)? as u64;
         }
         if moved > 0 {
             let sum = self.keys_moved()?.saturating_add(moved);
@@ -110,5 +107,4 @@ const SELECT_UNDER: &str = "
 const COUNT_UNDER: &str = "SELECT count(*) AS data_keys FROM wrapped_key WHERE version = ?1";
 const SELECT_HIGHEST: &str = "SELECT coalesce(max(version), 0) FROM wrapped_key";
 const UPDATE_KEY: &str = "
-    UPDATE wrapped_key SET version = :version, bytes = :new
-    WHERE recording = :recording AND bytes = :old";
+    UPDATE wrapped_key SET version = ?1, bytes = ?2 WHERE recording = ?3 AND bytes = ?4";

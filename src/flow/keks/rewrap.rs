@@ -19,6 +19,8 @@ pub(super) struct Job {
     after: Option<(u32, RecordingId)>,
     /// Rows of this pass that could not be moved.
     failed: u64,
+    /// What was left after the last step; what came in meanwhile is the next pass's.
+    pending: Option<u64>,
     pub(super) seen: Progress,
     /// After a pass with failures, nothing is tried before this moment.
     not_before: Option<Timestamp>,
@@ -69,10 +71,16 @@ impl Engine {
             Ok(Some(tx.move_keys(&keys)?))
         })?;
         crash_point("keks.batch_moved");
-        let pending = self.pending(&rewrapper)?;
         let Some(moved) = moved else {
+            let pending = self.pending(&rewrapper)?;
             return Ok(RewrapStep { pending, ..RewrapStep::default() });
         };
+        // Counted once in a pass: a count walks every row that is left.
+        let pending = match job.pending {
+            Some(before) => before.saturating_sub(moved),
+            None => self.pending(&rewrapper)?,
+        };
+        job.pending = Some(pending);
         let last = rows.last().expect("a batch that is not empty has a last row");
         job.after = Some((last.version, last.recording));
         job.failed += failed;
@@ -180,8 +188,8 @@ fn rewrap(rewrapper: &Rewrapper, rows: &[Row]) -> (Vec<MovedKey>, u64) {
     (moved, failed as u64)
 }
 
-/// Rows for one transaction: some 100 ms without the writer for everybody else.
-const BATCH_ROWS: usize = 10_000;
+/// Rows for one transaction: some 200 ms without the writer for everybody else.
+const BATCH_ROWS: usize = 16_000;
 const REWRAP_THREADS: usize = 2;
 /// Rows that could not be moved are looked at again after this.
 const REWRAP_AGAIN_AFTER: Duration = Duration::from_secs(600);
