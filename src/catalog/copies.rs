@@ -73,17 +73,22 @@ pub(super) fn vault_bytes(vault: &VaultName) -> &[u8] {
     }
 }
 
+/// The vault of such a column.
+pub(super) fn vault_of(column: &[u8]) -> rusqlite::Result<VaultName> {
+    match column {
+        b"" => Ok(VaultName::Own),
+        id => match Uuid::from_slice(id) {
+            Ok(id) => Ok(VaultName::Beside(StoreId(id))),
+            Err(_) => Err(unreadable("not a store id").into()),
+        },
+    }
+}
+
 fn copy_of(row: &Row<'_>) -> rusqlite::Result<SealedCopy> {
-    let vault = match row.get_ref("vault")?.as_blob()? {
-        b"" => VaultName::Own,
-        id => VaultName::Beside(StoreId(
-            Uuid::from_slice(id).map_err(|_| unreadable("not a store id"))?,
-        )),
-    };
     let path = row.get_ref("path")?.as_blob()?;
     let kind = row.get_ref("kind")?.as_str()?;
     Ok(SealedCopy {
-        vault,
+        vault: vault_of(row.get_ref("vault")?.as_blob()?)?,
         path: StorePath::new(path).ok_or_else(|| unreadable("not a path"))?,
         kind: [SealedKind::Media, SealedKind::Peaks, SealedKind::Sidecar]
             .into_iter()

@@ -104,6 +104,12 @@ pub enum CatalogError {
         /// Which recording.
         recording: RecordingId,
     },
+    /// Nobody asked for this erasure, or it is at another step.
+    #[error("no erasure of recording {recording} is at that step")]
+    NotOwed {
+        /// Which recording.
+        recording: RecordingId,
+    },
     /// The stored key is not in a form that the key manager reads.
     #[error("the wrapped key of recording {recording} is damaged")]
     DamagedKey {
@@ -168,6 +174,7 @@ impl CatalogError {
             | Self::WrongState { .. }
             | Self::WrongSidecarState { .. }
             | Self::KeyExists { .. }
+            | Self::NotOwed { .. }
             | Self::DamagedKey { .. }
             | Self::TooLargeToScrub { .. }
             | Self::NotWhole

@@ -24,15 +24,21 @@
 
 mod audit;
 mod backup;
+mod candidates;
+mod certificates;
 mod copies;
 mod discovery;
+mod doomed;
+mod erasures;
 mod error;
 mod gaps;
+mod holds;
 mod keys;
 mod lives;
 mod meta;
 mod migrate;
 mod recordings;
+mod retention;
 mod rewrap;
 mod scrub;
 mod seal_keys;
@@ -62,7 +68,10 @@ use rusqlite::TransactionBehavior;
 
 pub use audit::AuditFilter;
 pub use backup::{BackupRow, CatalogCopy, CopyFacts, destroy};
+pub use candidates::ErasureCandidate;
+pub use certificates::CertificateRow;
 pub use discovery::{Known, KnownSidecar, NewRecording};
+pub use erasures::ItemFilter;
 pub use error::CatalogError;
 pub use recordings::{Counts, MediaState, RecordingFilter, Tally};
 pub use rewrap::MovedKey;

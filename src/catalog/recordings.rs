@@ -25,7 +25,7 @@ pub enum MediaState {
     Waiting,
     /// Sealed, and can be opened.
     Available,
-    /// Being erased.
+    /// Marked for erasure, or being erased.
     PlannedForDeletion,
     /// Erased.
     Deleted,
@@ -43,22 +43,24 @@ impl MediaState {
         Self::Quarantined,
     ];
 
-    /// What is shown for `state`.
-    pub fn of(state: RecordingState) -> Self {
+    /// What is shown for `state`, marked for erasure or not.
+    pub fn of(state: RecordingState, is_planned: bool) -> Self {
         match state {
+            RecordingState::Erased => Self::Deleted,
+            RecordingState::Erasing => Self::PlannedForDeletion,
+            _ if is_planned => Self::PlannedForDeletion,
             RecordingState::Found | RecordingState::Settled | RecordingState::Sealing => {
                 Self::Waiting
             }
             RecordingState::Sealed | RecordingState::Stored => Self::Available,
             RecordingState::Quarantined => Self::Quarantined,
-            RecordingState::Erasing => Self::PlannedForDeletion,
-            RecordingState::Erased => Self::Deleted,
         }
     }
 
-    /// The states shown as this.
-    pub fn states(self) -> impl Iterator<Item = RecordingState> {
-        RecordingState::ALL.into_iter().filter(move |state| Self::of(*state) == self)
+    /// The states shown as this, each marked for erasure or not.
+    pub fn states(self) -> impl Iterator<Item = (RecordingState, bool)> {
+        let all = RecordingState::ALL.into_iter().flat_map(|state| [(state, false), (state, true)]);
+        all.filter(move |(state, is_planned)| Self::of(*state, *is_planned) == self)
     }
 
     /// The name in JSON and on the command line.
@@ -98,20 +100,27 @@ pub struct Tally {
 
 /// How many recordings are in which state.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counts([Tally; RecordingState::ALL.len()]);
+pub struct Counts([[Tally; 2]; RecordingState::ALL.len()]);
+
+impl Tally {
+    fn plus(self, other: Self) -> Self {
+        Self { recordings: self.recordings + other.recordings, bytes: self.bytes + other.bytes }
+    }
+}
 
 impl Counts {
     /// In one state.
     pub fn in_state(&self, state: RecordingState) -> Tally {
-        self.0[index(state)]
+        let [free, planned] = self.0[index(state)];
+        free.plus(planned)
     }
 
     /// In all states shown as `shown`.
     pub fn shown_as(&self, shown: MediaState) -> Tally {
-        shown.states().fold(Tally::default(), |sum, state| {
-            let Tally { recordings, bytes } = self.in_state(state);
-            Tally { recordings: sum.recordings + recordings, bytes: sum.bytes + bytes }
-        })
+        let of = |(state, is_planned): (RecordingState, bool)| {
+            self.0[index(state)][usize::from(is_planned)]
+        };
+        shown.states().map(of).fold(Tally::default(), Tally::plus)
     }
 }
 
@@ -134,7 +143,7 @@ impl ReadTx<'_> {
     ) -> Result<Vec<Recording>, CatalogError> {
         let states: Vec<_> = match filter.state {
             Some(shown) => shown.states().collect(),
-            None => RecordingState::ALL.into(),
+            None => MediaState::ALL.into_iter().flat_map(MediaState::states).collect(),
         };
         self.page(&states, filter.store, after, limit)
     }
@@ -146,7 +155,9 @@ impl ReadTx<'_> {
         after: Option<RecordingId>,
         limit: usize,
     ) -> Result<Vec<Recording>, CatalogError> {
-        self.page(&[RecordingState::Sealing, RecordingState::Sealed], None, after, limit)
+        let states = [RecordingState::Sealing, RecordingState::Sealed];
+        let states = states.map(|state| [(state, false), (state, true)]);
+        self.page(states.as_flattened(), None, after, limit)
     }
 
     /// Settled recordings whose time has come, those that became due last first: new calls go
@@ -189,11 +200,12 @@ impl ReadTx<'_> {
     }
 
     fn tally(&self, sql: &str, params: impl rusqlite::Params) -> Result<Counts, CatalogError> {
-        let mut counts = Counts([Tally::default(); RecordingState::ALL.len()]);
+        let mut counts = Counts([[Tally::default(); 2]; RecordingState::ALL.len()]);
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query(params)?;
         while let Some(row) = rows.next()? {
-            counts.0[index(row.get("state")?)] =
+            let is_planned: bool = row.get("planned")?;
+            counts.0[index(row.get("state")?)][usize::from(is_planned)] =
                 Tally { recordings: unsigned(row, "recordings")?, bytes: unsigned(row, "bytes")? };
         }
         Ok(counts)
@@ -216,7 +228,7 @@ impl ReadTx<'_> {
 
     fn page(
         &self,
-        states: &[RecordingState],
+        states: &[(RecordingState, bool)],
         store: Option<StoreId>,
         after: Option<RecordingId>,
         limit: usize,
@@ -227,10 +239,12 @@ impl ReadTx<'_> {
         };
         let after = after.as_ref().map_or([].as_slice(), |id| id.0.as_bytes());
         let mut ids: Vec<RecordingId> = Vec::new();
-        let mut walk = self.conn.prepare_cached(SELECT_IDS)?;
+        let mut free = self.conn.prepare_cached(SELECT_IDS)?;
+        let mut planned = self.conn.prepare_cached(SELECT_IDS_PLANNED)?;
         for store in &stores {
-            for state in states {
+            for (state, is_planned) in states {
                 let walked = params![store, state, after, rows_max(limit)];
+                let walk = if *is_planned { &mut planned } else { &mut free };
                 for id in walk.query_map(walked, |row| row.get(0))? {
                     ids.push(id?);
                 }
@@ -244,13 +258,14 @@ impl ReadTx<'_> {
     }
 }
 
-fn recording_of(row: &Row<'_>) -> rusqlite::Result<Recording> {
+pub(super) fn recording_of(row: &Row<'_>) -> rusqlite::Result<Recording> {
     Ok(Recording {
         id: row.get("id")?,
         conversation: row.get("conversation")?,
         store: row.get("store")?,
         state: row.get("state")?,
         quarantine: row.get("quarantine")?,
+        planned_for_deletion: row.get("planned")?,
         path: path_of(row)?,
         fingerprint: fingerprint_of(row)?,
         attributes: attributes_of(row)?,
@@ -274,7 +289,11 @@ const PAGE_ROWS_MAX: usize = 10_000;
 
 const SELECT_RECORDING: &str = "SELECT * FROM recording WHERE id = ?1";
 const SELECT_IDS: &str = "
-    SELECT id FROM recording WHERE store = ?1 AND state = ?2 AND id > ?3 ORDER BY id LIMIT ?4";
+    SELECT id FROM recording INDEXED BY recording_listed
+    WHERE store = ?1 AND state = ?2 AND planned = 0 AND id > ?3 ORDER BY id LIMIT ?4";
+const SELECT_IDS_PLANNED: &str = "
+    SELECT id FROM recording INDEXED BY recording_planned
+    WHERE store = ?1 AND state = ?2 AND planned = 1 AND id > ?3 ORDER BY id LIMIT ?4";
 const SELECT_DUE_FOR_SEALING: &str = "
     SELECT * FROM recording WHERE state = 'settled' AND due_at <= ?1
     ORDER BY due_at DESC, id DESC LIMIT ?2";
@@ -282,8 +301,10 @@ const SELECT_DUE_FOR_REMOVAL: &str = "
     SELECT * FROM recording WHERE state = 'sealed' AND due_at <= ?1
     ORDER BY due_at DESC, id DESC LIMIT ?2";
 const SELECT_COUNTS: &str = "
-    SELECT state, sum(recordings) AS recordings, sum(bytes) AS bytes FROM tally GROUP BY state";
-const SELECT_COUNTS_OF_STORE: &str = "SELECT state, recordings, bytes FROM tally WHERE store = ?1";
+    SELECT state, planned, sum(recordings) AS recordings, sum(bytes) AS bytes FROM tally
+    GROUP BY state, planned";
+const SELECT_COUNTS_OF_STORE: &str =
+    "SELECT state, planned, recordings, bytes FROM tally WHERE store = ?1";
 
 #[cfg(test)]
 mod tests {
@@ -299,6 +320,7 @@ mod tests {
         for sql in [
             super::SELECT_RECORDING,
             super::SELECT_IDS,
+            super::SELECT_IDS_PLANNED,
             super::SELECT_DUE_FOR_SEALING,
             super::SELECT_DUE_FOR_REMOVAL,
         ] {

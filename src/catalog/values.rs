@@ -16,17 +16,28 @@ use crate::clock::Timestamp;
 use crate::compliance::audit::Activity;
 use crate::compliance::audit::AuthenticatedBy;
 use crate::compliance::audit::Outcome;
+use crate::compliance::erasure::ErasureReason;
+use crate::compliance::erasure::ItemStep;
+use crate::compliance::erasure::JobState;
+use crate::compliance::erasure::SelectedBy;
+use crate::compliance::retention::MediaKind;
 use crate::domain::ConversationId;
 use crate::domain::Damage;
 use crate::domain::DestructionEvidence;
 use crate::domain::FileAttributes;
 use crate::domain::Fingerprint;
+use crate::domain::HoldId;
+use crate::domain::JobId;
 use crate::domain::MediaInfo;
 use crate::domain::Overwrite;
 use crate::domain::RecordingId;
+use crate::domain::RuleId;
 use crate::domain::SidecarId;
 use crate::domain::StoreId;
 use crate::domain::StorePath;
+use crate::domain::doomed::DoomedKind;
+use crate::domain::doomed::DoomedStep;
+use crate::domain::doomed::JournalFate;
 use crate::domain::lifecycle::RecordingState;
 
 macro_rules! ids_are_blobs {
@@ -45,7 +56,7 @@ macro_rules! ids_are_blobs {
     )*};
 }
 
-ids_are_blobs!(RecordingId, SidecarId, StoreId, ConversationId);
+ids_are_blobs!(RecordingId, SidecarId, StoreId, ConversationId, JobId, HoldId, RuleId);
 
 macro_rules! names_are_text {
     ($($name:ident),*) => {$(
@@ -65,6 +76,8 @@ macro_rules! names_are_text {
 
 names_are_text!(RecordingState, SidecarState, StoreLayout, Damage, Overwrite);
 names_are_text!(Activity, Outcome, AuthenticatedBy);
+names_are_text!(SelectedBy, ErasureReason, JobState, ItemStep, MediaKind);
+names_are_text!(DoomedKind, DoomedStep, JournalFate);
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> SqlResult<ToSqlOutput<'_>> {

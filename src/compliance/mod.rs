@@ -4,3 +4,6 @@
 //! is a table in a test.
 
 pub mod audit;
+pub mod erasure;
+pub mod hold;
+pub mod retention;

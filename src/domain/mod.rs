@@ -4,6 +4,7 @@
 //! views. A [`StorePath`] may hold a phone number, so it prints as nothing: whoever needs the
 //! bytes says [`StorePath::expose_bytes`], and that word can be searched for.
 
+pub mod doomed;
 pub mod lifecycle;
 pub mod xattr;
 
@@ -61,6 +62,12 @@ ids! {
     StoreId,
     /// One conversation with its segments.
     ConversationId,
+    /// One erasure that somebody asked for: a job with a recording per item.
+    JobId,
+    /// One legal hold.
+    HoldId,
+    /// One retention rule.
+    RuleId,
 }
 
 /// The path of a file relative to its store. Personal data: it may hold a phone number.
@@ -386,6 +393,8 @@ pub struct Recording {
     pub state: lifecycle::RecordingState,
     /// Why it waits for a person, if it does.
     pub quarantine: Option<String>,
+    /// Its media is to be erased. Until that runs it can be played.
+    pub planned_for_deletion: bool,
     /// Where the original was found. Personal data.
     pub path: StorePath,
     /// The original's identity when it was sealed.

@@ -44,8 +44,6 @@ pub struct RecordingDetail {
     pub sidecars: usize,
     /// Set if this host cannot open it. Not looked up in a list.
     pub sealed_to: Option<SealedTo>,
-    /// True once an erasure is planned.
-    pub planned_for_deletion: bool,
 }
 
 /// How media should come.
@@ -164,8 +162,7 @@ impl Engine {
     ) -> RecordingDetail {
         let slot = self.stores.iter().find(|slot| slot.id() == Some(recording.store));
         let store_path = slot.map(|slot| slot.spec().path.clone());
-        let planned_for_deletion = false;
-        RecordingDetail { recording, store_path, copies, sidecars, sealed_to, planned_for_deletion }
+        RecordingDetail { recording, store_path, copies, sidecars, sealed_to }
     }
 
     /// Opens media for reading at any offset. `is_first` leaves an audit entry: once for each

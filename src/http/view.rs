@@ -11,7 +11,6 @@ use crate::catalog::{MediaState as StateGroup, TokenRow};
 use crate::clock::Timestamp;
 use crate::compliance::audit::ChainedEntry;
 use crate::domain::RecordingId;
-use crate::domain::lifecycle::RecordingState;
 use crate::flow;
 
 use super::backup::BackupView;
@@ -19,19 +18,6 @@ pub use super::moment::parse_time;
 use super::{Addresses, ApiError, renewal};
 
 pub use words::{parse_state, state_word};
-
-/// The state of a recording as people see it.
-pub(super) fn group_of(state: RecordingState, is_planned: bool) -> StateGroup {
-    use RecordingState as S;
-    match state {
-        S::Found | S::Settled | S::Sealing => StateGroup::Waiting,
-        S::Sealed | S::Stored if is_planned => StateGroup::PlannedForDeletion,
-        S::Sealed | S::Stored => StateGroup::Available,
-        S::Quarantined => StateGroup::Quarantined,
-        S::Erasing => StateGroup::PlannedForDeletion,
-        S::Erased => StateGroup::Deleted,
-    }
-}
 
 /// The cursor after a recording.
 pub(super) fn recording_cursor(id: RecordingId) -> String {
@@ -304,7 +290,7 @@ struct CopyView {
 impl RecordingView {
     pub(super) fn new(detail: flow::RecordingDetail, sees_names: bool) -> Self {
         let recording = detail.recording;
-        let group = group_of(recording.state, detail.planned_for_deletion);
+        let group = StateGroup::of(recording.state, recording.planned_for_deletion);
         let shown = |bytes: &[u8]| sees_names.then(|| String::from_utf8_lossy(bytes).into_owned());
         let store_id = recording.store.to_string();
         let media = recording.media.unwrap_or_default();

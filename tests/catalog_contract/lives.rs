@@ -86,7 +86,7 @@ fn a_quarantine_has_a_reason_until_it_is_released() {
     f.write(|tx| tx.quarantine(id, "hard_linked", &entry(id, 2)));
     let recording = f.catalog.read(|tx| tx.recording(id)).unwrap().unwrap();
     assert_eq!(recording.quarantine.as_deref(), Some("hard_linked"));
-    assert_eq!(MediaState::of(recording.state), MediaState::Quarantined);
+    assert_eq!(MediaState::of(recording.state, false), MediaState::Quarantined);
     f.write(|tx| tx.advance(id, RecordingEvent::Released, &entry(id, 3)));
     let recording = f.catalog.read(|tx| tx.recording(id)).unwrap().unwrap();
     assert_eq!((recording.quarantine, recording.state), (None, RecordingState::Found));

@@ -1,10 +1,11 @@
 use super::*;
+use crate::domain::lifecycle::RecordingState;
 
 #[test]
 fn every_state_has_a_word_that_reads_back() {
     for state in RecordingState::ALL {
         for is_planned in [false, true] {
-            let word = state_word(group_of(state, is_planned));
+            let word = state_word(StateGroup::of(state, is_planned));
             assert_eq!(parse_state(word).map(state_word), Some(word));
         }
     }
@@ -13,7 +14,7 @@ fn every_state_has_a_word_that_reads_back() {
     }
     assert_eq!(parse_state("sealed"), None);
     // Planted fault: a planned recording shown as Available.
-    assert_eq!(group_of(RecordingState::Stored, true), StateGroup::PlannedForDeletion);
+    assert_eq!(StateGroup::of(RecordingState::Stored, true), StateGroup::PlannedForDeletion);
 }
 
 #[test]

@@ -1,0 +1,424 @@
+//! Erasures: jobs, and the recordings they owe.
+//!
+//! Counts are kept by triggers as rows change, so a status page costs the same at any length of
+//! the queue. A step only ever goes forward; the database refuses the way back.
+
+use rusqlite::OptionalExtension;
+use rusqlite::Row;
+use rusqlite::named_params;
+use rusqlite::params;
+
+use super::CatalogError;
+use super::CatalogTx;
+use super::ReadTx;
+use super::recordings::rows_max;
+use super::values::unsigned;
+use crate::clock::Timestamp;
+use crate::compliance::audit::AuditEntry;
+use crate::compliance::erasure::ErasureItem;
+use crate::compliance::erasure::ErasureJob;
+use crate::compliance::erasure::ItemStep;
+use crate::compliance::erasure::JobProgress;
+use crate::compliance::erasure::JobState;
+use crate::compliance::hold::HoldClearance;
+use crate::domain::JobId;
+use crate::domain::RecordingId;
+use crate::domain::lifecycle::RecordingEvent;
+
+/// Which items of a job to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemFilter {
+    /// All.
+    All,
+    /// Waiting because something protects them.
+    Blocked,
+    /// Put off after a failure.
+    Failing,
+}
+
+impl ReadTx<'_> {
+    /// One job.
+    pub fn erasure_job(&self, job: JobId) -> Result<Option<ErasureJob>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_JOB)?;
+        Ok(statement.query_row([job], job_of).optional()?)
+    }
+
+    /// At most `limit` jobs older than `before`, newest first.
+    pub fn erasure_jobs(
+        &self,
+        before: Option<JobId>,
+        limit: usize,
+    ) -> Result<Vec<ErasureJob>, CatalogError> {
+        let before = before.map_or([0xff; 16], |job| *job.0.as_bytes());
+        let mut statement = self.conn.prepare_cached(SELECT_JOBS)?;
+        let rows = statement.query_map(params![before.as_slice(), rows_max(limit)], job_of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Jobs that are not at their end, oldest first, at most `limit`.
+    pub fn open_erasure_jobs(&self, limit: usize) -> Result<Vec<ErasureJob>, CatalogError> {
+        let mut jobs = Vec::new();
+        for state in [JobState::AwaitingApproval, JobState::Running, JobState::Paused] {
+            let mut statement = self.conn.prepare_cached(SELECT_JOBS_IN)?;
+            let rows = statement.query_map(params![state, rows_max(limit)], job_of)?;
+            for job in rows {
+                jobs.push(job?);
+            }
+        }
+        jobs.sort_by_key(|job| job.id);
+        jobs.truncate(limit);
+        Ok(jobs)
+    }
+
+    /// What all open jobs owe together, and since when the oldest obligation waits.
+    pub fn erasure_totals(&self) -> Result<(JobProgress, Option<Timestamp>), CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_TOTALS)?;
+        let progress = statement.query_row([], progress_of)?;
+        let oldest = self.conn.prepare_cached(SELECT_OLDEST)?.query_row([], |row| row.get(0))?;
+        Ok((progress, oldest))
+    }
+
+    /// The obligation of one recording, met or not.
+    pub fn erasure_item(&self, id: RecordingId) -> Result<Option<ErasureItem>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_ITEM)?;
+        Ok(statement.query_row([id], item_of).optional()?)
+    }
+
+    /// At most `limit` items of `job` behind `after`, in the order of recordings.
+    pub fn erasure_items(
+        &self,
+        job: JobId,
+        filter: ItemFilter,
+        after: Option<RecordingId>,
+        limit: usize,
+    ) -> Result<Vec<ErasureItem>, CatalogError> {
+        let sql = match filter {
+            ItemFilter::All => SELECT_ITEMS,
+            ItemFilter::Blocked => SELECT_ITEMS_BLOCKED,
+            ItemFilter::Failing => SELECT_ITEMS_FAILING,
+        };
+        let after = after.as_ref().map_or(&[][..], |id| id.0.as_bytes().as_slice());
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let rows = statement.query_map(params![job, after, rows_max(limit)], item_of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// What can be worked on now: what was begun in a job that was taken back first, then the
+    /// items of running jobs, oldest job first. Nothing that is blocked, paused or not approved.
+    pub fn erasures_due(
+        &self,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<ErasureItem>, CatalogError> {
+        let mut due = Vec::new();
+        for sql in [SELECT_DUE_WINDING_UP, SELECT_DUE] {
+            let left = rows_max(limit.saturating_sub(due.len()));
+            let mut statement = self.conn.prepare_cached(sql)?;
+            for item in statement.query_map(params![now, left], item_of)? {
+                due.push(item?);
+            }
+        }
+        Ok(due)
+    }
+
+    /// Items that wait because something protects them, behind `after`, at most `limit`.
+    pub fn blocked_erasures(
+        &self,
+        after: Option<RecordingId>,
+        limit: usize,
+    ) -> Result<Vec<ErasureItem>, CatalogError> {
+        let after = after.as_ref().map_or(&[][..], |id| id.0.as_bytes().as_slice());
+        let mut statement = self.conn.prepare_cached(SELECT_BLOCKED)?;
+        let rows = statement.query_map(params![after, rows_max(limit)], item_of)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Recordings that are being erased without an obligation: a restored backup left them so.
+    pub fn erasing_unowed(&self, limit: usize) -> Result<Vec<RecordingId>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_UNOWED)?;
+        let rows = statement.query_map([rows_max(limit)], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+impl CatalogTx<'_> {
+    /// Adds a job without items and records who asked for it.
+    pub fn add_erasure_job(
+        &self,
+        job: &ErasureJob,
+        entry: &AuditEntry,
+    ) -> Result<(), CatalogError> {
+        self.conn.prepare_cached(INSERT_JOB)?.execute(named_params! {
+            ":id": job.id,
+            ":created_at": job.created_at,
+            ":requested_by": job.requested_by,
+            ":selection": job.selection,
+            ":reason": job.reason,
+            ":state": job.state,
+        })?;
+        self.append_audit(entry)?;
+        Ok(())
+    }
+
+    /// Marks `recording` for erasure. False, and nothing changed, if it is owed or erased already.
+    pub fn add_erasure_item(
+        &self,
+        recording: RecordingId,
+        job: JobId,
+        bytes: u64,
+        blocked_by: Option<&'static str>,
+        now: Timestamp,
+    ) -> Result<bool, CatalogError> {
+        let added = self.conn.prepare_cached(INSERT_ITEM)?.execute(named_params! {
+            ":recording": recording,
+            ":job": job,
+            ":bytes": bytes.min(BYTES_MAX).cast_signed(),
+            ":blocked_by": blocked_by,
+            ":now": now,
+        })?;
+        Ok(added == 1)
+    }
+
+    /// Owes a recording whose key is gone already, as a restored backup leaves it.
+    pub fn adopt_erasing(
+        &self,
+        recording: RecordingId,
+        job: JobId,
+        now: Timestamp,
+    ) -> Result<(), CatalogError> {
+        self.conn.prepare_cached(INSERT_ADOPTED)?.execute(params![recording, job, now])?;
+        Ok(())
+    }
+
+    /// Moves a job from one of `from` to `to` and records `entry`. False, and nothing recorded, if
+    /// it is in another state.
+    pub fn move_erasure_job(
+        &self,
+        job: JobId,
+        from: &[JobState],
+        to: JobState,
+        entry: &AuditEntry,
+    ) -> Result<bool, CatalogError> {
+        let Some(now) = self.erasure_job(job)?.map(|job| job.state) else { return Ok(false) };
+        if !from.contains(&now) {
+            return Ok(false);
+        }
+        let ended = matches!(to, JobState::Cancelled | JobState::Finished);
+        self.conn.prepare_cached(UPDATE_JOB)?.execute(named_params! {
+            ":id": job,
+            ":state": to,
+            ":ended_at": ended.then_some(entry.at()),
+        })?;
+        self.append_audit(entry)?;
+        Ok(true)
+    }
+
+    /// Notes that a second person agreed: the job runs.
+    pub fn approve_erasure_job(
+        &self,
+        job: JobId,
+        by: &str,
+        entry: &AuditEntry,
+    ) -> Result<bool, CatalogError> {
+        let changed =
+            self.conn.prepare_cached(APPROVE_JOB)?.execute(params![job, by, entry.at()])?;
+        if changed == 1 {
+            self.append_audit(entry)?;
+        }
+        Ok(changed == 1)
+    }
+
+    /// Takes the items of `job` back that were not begun; how many.
+    pub fn forget_planned_items(&self, job: JobId) -> Result<u64, CatalogError> {
+        Ok(self.conn.prepare_cached(DELETE_PLANNED)?.execute([job])? as u64)
+    }
+
+    /// The step over the point of no return, but for the key itself: the recording is `Erasing`
+    /// and its item begun. Destroy the key in the same transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Illegal`] if the recording is not at rest; the database refuses if
+    /// something protects it after all.
+    pub fn begin_erasure(
+        &self,
+        clearance: &HoldClearance,
+        entry: &AuditEntry,
+    ) -> Result<(), CatalogError> {
+        let recording = clearance.recording();
+        self.advance(recording, RecordingEvent::ErasureStarted, entry)?;
+        let mut statement = self.conn.prepare_cached(BEGIN_ITEM)?;
+        let begun = statement.execute(params![recording, clearance.checked_at()])?;
+        if begun == 1 { Ok(()) } else { Err(CatalogError::NotOwed { recording }) }
+    }
+
+    /// Notes that the erasure of `recording` got as far as `step`. Its failures are forgotten.
+    pub fn move_erasure_item(
+        &self,
+        recording: RecordingId,
+        step: ItemStep,
+        now: Timestamp,
+    ) -> Result<(), CatalogError> {
+        let ended = (step == ItemStep::Done).then_some(now);
+        let mut statement = self.conn.prepare_cached(UPDATE_ITEM)?;
+        let moved = statement.execute(params![recording, step, ended])?;
+        if moved == 1 { Ok(()) } else { Err(CatalogError::NotOwed { recording }) }
+    }
+
+    /// Puts the next try off until `due_at`, because of `problem`, a code. Returns how often that
+    /// was done in a row.
+    pub fn postpone_erasure(
+        &self,
+        recording: RecordingId,
+        due_at: Timestamp,
+        problem: &str,
+    ) -> Result<u32, CatalogError> {
+        let mut statement = self.conn.prepare_cached(POSTPONE)?;
+        let failures = statement
+            .query_row(params![recording, due_at, problem], |row| row.get(0))
+            .optional()?;
+        failures.ok_or(CatalogError::NotOwed { recording })
+    }
+
+    /// Notes what kind of protection a planned item waits for; `None` lets it go on.
+    pub fn block_erasure(
+        &self,
+        recording: RecordingId,
+        by: Option<&'static str>,
+    ) -> Result<(), CatalogError> {
+        self.conn.prepare_cached(BLOCK_ITEM)?.execute(params![recording, by])?;
+        Ok(())
+    }
+
+    /// Closes every running job whose items are all done; which.
+    pub fn finish_erasure_jobs(&self, now: Timestamp) -> Result<Vec<JobId>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(FINISH_JOBS)?;
+        Ok(statement.query_map([now], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    }
+}
+
+fn job_of(row: &Row<'_>) -> rusqlite::Result<ErasureJob> {
+    let approved_by: Option<String> = row.get("approved_by")?;
+    Ok(ErasureJob {
+        id: row.get("id")?,
+        created_at: row.get("created_at")?,
+        requested_by: row.get("requested_by")?,
+        selection: row.get("selection")?,
+        reason: row.get("reason")?,
+        state: row.get("state")?,
+        approved: approved_by.zip(row.get("approved_at")?),
+        ended_at: row.get("ended_at")?,
+        progress: progress_of(row)?,
+    })
+}
+
+fn progress_of(row: &Row<'_>) -> rusqlite::Result<JobProgress> {
+    Ok(JobProgress {
+        items: unsigned(row, "items")?,
+        bytes: unsigned(row, "bytes")?,
+        done_items: unsigned(row, "done_items")?,
+        done_bytes: unsigned(row, "done_bytes")?,
+        begun_items: unsigned(row, "begun_items")?,
+        blocked_items: unsigned(row, "blocked_items")?,
+        blocked_bytes: unsigned(row, "blocked_bytes")?,
+        failing_items: unsigned(row, "failing_items")?,
+    })
+}
+
+fn item_of(row: &Row<'_>) -> rusqlite::Result<ErasureItem> {
+    Ok(ErasureItem {
+        recording: row.get("recording")?,
+        job: row.get("job")?,
+        step: row.get("step")?,
+        bytes: unsigned(row, "bytes")?,
+        planned_at: row.get("planned_at")?,
+        due_at: row.get("due_at")?,
+        failures: row.get("failures")?,
+        problem: row.get("problem")?,
+        blocked_by: row.get("blocked_by")?,
+        cleared_at: row.get("cleared_at")?,
+        ended_at: row.get("ended_at")?,
+    })
+}
+
+/// As large as the database takes it: a sum of many must not overflow.
+const BYTES_MAX: u64 = 1 << 50;
+
+const SELECT_JOB: &str = "SELECT * FROM erasure_job WHERE id = ?1";
+const SELECT_JOBS: &str = "SELECT * FROM erasure_job WHERE id < ?1 ORDER BY id DESC LIMIT ?2";
+const SELECT_JOBS_IN: &str = "
+    SELECT * FROM erasure_job INDEXED BY erasure_job_open
+    WHERE state IN ('awaiting_approval', 'running', 'paused') AND state = ?1 ORDER BY id LIMIT ?2";
+const SELECT_TOTALS: &str = "
+    SELECT coalesce(sum(items), 0) AS items, coalesce(sum(bytes), 0) AS bytes,
+        coalesce(sum(done_items), 0) AS done_items, coalesce(sum(done_bytes), 0) AS done_bytes,
+        coalesce(sum(begun_items), 0) AS begun_items,
+        coalesce(sum(blocked_items), 0) AS blocked_items,
+        coalesce(sum(blocked_bytes), 0) AS blocked_bytes,
+        coalesce(sum(failing_items), 0) AS failing_items
+    FROM erasure_job INDEXED BY erasure_job_open
+    WHERE state IN ('awaiting_approval', 'running', 'paused')";
+const SELECT_OLDEST: &str = "SELECT min(planned_at) FROM erasure_item WHERE step != 'done'";
+const SELECT_ITEM: &str = "SELECT * FROM erasure_item WHERE recording = ?1";
+const SELECT_ITEMS: &str = "
+    SELECT * FROM erasure_item WHERE job = ?1 AND recording > ?2 ORDER BY recording LIMIT ?3";
+const SELECT_ITEMS_BLOCKED: &str = "
+    SELECT * FROM erasure_item WHERE job = ?1 AND blocked_by IS NOT NULL AND recording > ?2
+    ORDER BY recording LIMIT ?3";
+const SELECT_ITEMS_FAILING: &str = "
+    SELECT * FROM erasure_item
+    WHERE job = ?1 AND problem IS NOT NULL AND step != 'done' AND recording > ?2
+    ORDER BY recording LIMIT ?3";
+const SELECT_DUE: &str = "
+    SELECT i.* FROM erasure_job j INDEXED BY erasure_job_open
+    CROSS JOIN erasure_item i INDEXED BY erasure_item_due ON i.job = j.id
+    WHERE j.state IN ('awaiting_approval', 'running', 'paused') AND j.state = 'running'
+        AND i.step != 'done' AND i.blocked_by IS NULL AND i.due_at <= ?1
+    ORDER BY j.id, i.due_at LIMIT ?2";
+const SELECT_DUE_WINDING_UP: &str = "
+    SELECT i.* FROM erasure_job j INDEXED BY erasure_job_winding_up
+    CROSS JOIN erasure_item i INDEXED BY erasure_item_due ON i.job = j.id
+    WHERE j.state = 'cancelled' AND j.begun_items > 0
+        AND i.step != 'done' AND i.blocked_by IS NULL AND i.due_at <= ?1
+    ORDER BY j.id, i.due_at LIMIT ?2";
+const SELECT_BLOCKED: &str = "
+    SELECT * FROM erasure_item WHERE blocked_by IS NOT NULL AND recording > ?1
+    ORDER BY recording LIMIT ?2";
+const SELECT_UNOWED: &str = "
+    SELECT id FROM recording r WHERE state = 'erasing' AND planned = 0
+        AND NOT EXISTS (SELECT 1 FROM erasure_item WHERE recording = r.id) LIMIT ?1";
+const INSERT_JOB: &str = "
+    INSERT INTO erasure_job (id, created_at, requested_by, selection, reason, state)
+    VALUES (:id, :created_at, :requested_by, :selection, :reason, :state)";
+const INSERT_ITEM: &str = "
+    INSERT INTO erasure_item (recording, job, step, bytes, planned_at, blocked_by)
+    VALUES (:recording, :job, 'planned', :bytes, :now, :blocked_by)
+    ON CONFLICT (recording) DO NOTHING";
+const INSERT_ADOPTED: &str = "
+    INSERT INTO erasure_item (recording, job, step, bytes, planned_at, cleared_at)
+    VALUES (?1, ?2, 'key_destroyed',
+        coalesce((SELECT min(sum(sealed_bytes), 1 << 50) FROM sealed_copy WHERE recording = ?1), 0),
+        ?3, ?3)
+    ON CONFLICT (recording) DO NOTHING";
+const UPDATE_JOB: &str =
+    "UPDATE erasure_job SET state = :state, ended_at = :ended_at WHERE id = :id";
+const APPROVE_JOB: &str = "
+    UPDATE erasure_job SET state = 'running', approved_by = ?2, approved_at = ?3
+    WHERE id = ?1 AND state = 'awaiting_approval'";
+const DELETE_PLANNED: &str = "DELETE FROM erasure_item WHERE job = ?1 AND step = 'planned'";
+const BEGIN_ITEM: &str = "
+    UPDATE erasure_item SET step = 'key_destroyed', cleared_at = ?2, due_at = 0, failures = 0,
+        problem = NULL, blocked_by = NULL
+    WHERE recording = ?1 AND step = 'planned'";
+const UPDATE_ITEM: &str = "
+    UPDATE erasure_item SET step = ?2, ended_at = ?3, due_at = 0, failures = 0, problem = NULL
+    WHERE recording = ?1 AND step NOT IN ('planned', 'done')";
+const POSTPONE: &str = "
+    UPDATE erasure_item SET due_at = ?2, failures = failures + 1, problem = ?3
+    WHERE recording = ?1 AND step != 'done' RETURNING failures";
+const BLOCK_ITEM: &str = "
+    UPDATE erasure_item SET blocked_by = ?2, due_at = 0
+    WHERE recording = ?1 AND step = 'planned' AND blocked_by IS NOT ?2";
+const FINISH_JOBS: &str = "
+    UPDATE erasure_job SET state = 'finished', ended_at = ?1
+    WHERE state = 'running' AND items = done_items RETURNING id";
