@@ -64,6 +64,22 @@ permissions! {
     CertificateManage = "CERTIFICATE_MANAGE",
     /// Make, verify and restore backups.
     BackupManage = "BACKUP_MANAGE",
+    /// See erasures: counts, progress, ids, certificates.
+    ErasureView = "ERASURE_VIEW",
+    /// Plan erasures and ask for them.
+    ErasureOrder = "ERASURE_ORDER",
+    /// Agree to the erasure that somebody else asked for.
+    ErasureApprove = "ERASURE_APPROVE",
+    /// Pause, resume, cancel and slow down erasures.
+    ErasureManage = "ERASURE_MANAGE",
+    /// See legal holds, other protections and retention rules.
+    HoldView = "HOLD_VIEW",
+    /// Place legal holds and protect recordings.
+    HoldPlace = "HOLD_PLACE",
+    /// Lift legal holds and protections.
+    HoldLift = "HOLD_LIFT",
+    /// Add and remove retention rules.
+    RetentionManage = "RETENTION_MANAGE",
 }
 
 impl fmt::Display for Permission {
@@ -108,7 +124,15 @@ impl Role {
         use Permission as P;
         match self {
             Self::CcManager => {
-                &[P::StatusView, P::RecordingList, P::NameView, P::MediaPlay, P::MediaVerify]
+                &[
+                    P::StatusView,
+                    P::RecordingList,
+                    P::NameView,
+                    P::MediaPlay,
+                    P::MediaVerify,
+                    P::ErasureView,
+                    P::HoldView,
+                ]
             }
             Self::ComplianceAnalyst => &[
                 P::StatusView,
@@ -118,6 +142,14 @@ impl Role {
                 P::MediaVerify,
                 P::KeyExport,
                 P::AuditView,
+                P::ErasureView,
+                P::ErasureOrder,
+                P::ErasureApprove,
+                P::ErasureManage,
+                P::HoldView,
+                P::HoldPlace,
+                P::HoldLift,
+                P::RetentionManage,
             ],
             Self::Admin => &[
                 P::StatusView,
@@ -129,11 +161,19 @@ impl Role {
                 P::KeyManage,
                 P::CertificateManage,
                 P::BackupManage,
+                P::ErasureView,
+                P::ErasureManage,
             ],
-            Self::Ops => &[P::StatusView],
-            Self::Auditor => {
-                &[P::StatusView, P::RecordingList, P::MediaVerify, P::AuditView, P::KeyView]
-            }
+            Self::Ops => &[P::StatusView, P::ErasureView],
+            Self::Auditor => &[
+                P::StatusView,
+                P::RecordingList,
+                P::MediaVerify,
+                P::AuditView,
+                P::KeyView,
+                P::ErasureView,
+                P::HoldView,
+            ],
         }
     }
 }
@@ -304,6 +344,22 @@ acts! {
     ManageCertificates needs CertificateManage,
     /// Making, verifying and restoring backups.
     ManageBackups needs BackupManage,
+    /// Seeing erasures and their certificates.
+    ViewErasures needs ErasureView,
+    /// Planning and asking for erasures.
+    OrderErasures needs ErasureOrder,
+    /// Agreeing to them.
+    ApproveErasures needs ErasureApprove,
+    /// Pausing, resuming, cancelling and slowing them down.
+    ManageErasures needs ErasureManage,
+    /// Seeing holds, protections and retention rules.
+    ViewHolds needs HoldView,
+    /// Placing holds and protections.
+    PlaceHolds needs HoldPlace,
+    /// Lifting them.
+    LiftHolds needs HoldLift,
+    /// Adding and removing retention rules.
+    ManageRetention needs RetentionManage,
 }
 
 /// Proof that `principal` may do `A`. Only [`authorize`] makes one.
@@ -353,12 +409,13 @@ mod tests {
     fn roles_hold_what_the_picture_shows() {
         let picture = [
             // status, list, names, play, verify, key, manage, audit, token; then
-            // keys seen, keys, certificates, backups managed
-            (Role::CcManager, "x x x x x . . . . . . . ."),
-            (Role::ComplianceAnalyst, "x x x x x x . x . . . . ."),
-            (Role::Admin, "x x . . x . x . x x x x x"),
-            (Role::Ops, "x . . . . . . . . . . . ."),
-            (Role::Auditor, "x x . . x . . x . x . . ."),
+            // keys seen, keys, certificates, backups managed; then
+            // erasures seen, ordered, approved, managed, holds seen, placed, lifted, retention
+            (Role::CcManager, "x x x x x . . . . . . . . x . . . x . . ."),
+            (Role::ComplianceAnalyst, "x x x x x x . x . . . . . x x x x x x x x"),
+            (Role::Admin, "x x . . x . x . x x x x x x . . x . . . ."),
+            (Role::Ops, "x . . . . . . . . . . . . x . . . . . . ."),
+            (Role::Auditor, "x x . . x . . x . x . . . x . . . x . . ."),
         ];
         for (role, row) in picture {
             let held: Vec<&str> = Permission::ALL

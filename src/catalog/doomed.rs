@@ -19,6 +19,7 @@ use super::values::unsigned;
 use super::values::uuid;
 use crate::domain::DataKeyId;
 use crate::domain::RecordingId;
+use crate::domain::SidecarId;
 use crate::domain::StorePath;
 use crate::domain::doomed::DoomedFile;
 use crate::domain::doomed::FileEvidence;
@@ -29,6 +30,20 @@ impl ReadTx<'_> {
     pub fn doomed_files(&self, recording: RecordingId) -> Result<Vec<DoomedFile>, CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_FILES)?;
         Ok(statement.query_map([recording], file_of)?.collect::<Result<_, _>>()?)
+    }
+}
+
+impl ReadTx<'_> {
+    /// The data keys of sidecars of `recording` that have one of their own.
+    pub fn sidecar_data_keys(
+        &self,
+        recording: RecordingId,
+    ) -> Result<Vec<(SidecarId, DataKeyId)>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_SIDECAR_DATA_KEYS)?;
+        let rows = statement.query_map([recording], |row| {
+            Ok((row.get("sidecar")?, DataKeyId(uuid(row.get_ref("data_key")?)?)))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 }
 
@@ -133,6 +148,8 @@ fn file_of(row: &Row<'_>) -> rusqlite::Result<DoomedFile> {
     })
 }
 
+const SELECT_SIDECAR_DATA_KEYS: &str =
+    "SELECT sidecar, data_key FROM sidecar_key WHERE recording = ?1";
 const SELECT_FILES: &str = "SELECT * FROM doomed_file WHERE recording = ?1 ORDER BY kind, token";
 const INSERT_FILE: &str = "
     INSERT INTO doomed_file (token, recording, kind, sidecar, vault, path, data_key, bytes, step)

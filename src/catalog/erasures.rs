@@ -78,6 +78,12 @@ impl ReadTx<'_> {
         Ok((progress, oldest))
     }
 
+    /// How many jobs are in `state`, one of those that are not at their end.
+    pub fn count_erasure_jobs(&self, state: JobState) -> Result<u64, CatalogError> {
+        let mut statement = self.conn.prepare_cached(COUNT_JOBS_IN)?;
+        Ok(statement.query_row([state], |row| unsigned(row, "jobs"))?)
+    }
+
     /// The obligation of one recording, met or not.
     pub fn erasure_item(&self, id: RecordingId) -> Result<Option<ErasureItem>, CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_ITEM)?;
@@ -104,7 +110,8 @@ impl ReadTx<'_> {
     }
 
     /// What can be worked on now: what was begun in a job that was taken back first, then the
-    /// items of running jobs, oldest job first. Nothing that is blocked, paused or not approved.
+    /// items of running jobs, oldest job first. Nothing that is blocked, paused, not approved, or
+    /// waits to be certified.
     pub fn erasures_due(
         &self,
         now: Timestamp,
@@ -119,6 +126,24 @@ impl ReadTx<'_> {
             }
         }
         Ok(due)
+    }
+
+    /// At most `limit` items whose files are gone, and how many there are in all: what is to be
+    /// scrubbed and certified. Paused jobs are among them: nothing is left to be paused.
+    pub fn erasures_to_certify(
+        &self,
+        limit: usize,
+    ) -> Result<(Vec<ErasureItem>, u64), CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_UNLINKED)?;
+        let items = statement.query_map([rows_max(limit)], item_of)?;
+        let items = items.collect::<Result<_, _>>()?;
+        let mut statement = self.conn.prepare_cached(COUNT_UNLINKED)?;
+        Ok((items, statement.query_row([], |row| unsigned(row, "unlinked"))?))
+    }
+
+    /// When the first item that was put off falls due, if there is one.
+    pub fn next_erasure_due(&self) -> Result<Option<Timestamp>, CatalogError> {
+        Ok(self.conn.prepare_cached(SELECT_NEXT_DUE)?.query_row([], |row| row.get(0))?)
     }
 
     /// Items that wait because something protects them, behind `after`, at most `limit`.
@@ -349,6 +374,9 @@ const SELECT_JOBS: &str = "SELECT * FROM erasure_job WHERE id < ?1 ORDER BY id D
 const SELECT_JOBS_IN: &str = "
     SELECT * FROM erasure_job INDEXED BY erasure_job_open
     WHERE state IN ('awaiting_approval', 'running', 'paused') AND state = ?1 ORDER BY id LIMIT ?2";
+const COUNT_JOBS_IN: &str = "
+    SELECT count(*) AS jobs FROM erasure_job INDEXED BY erasure_job_open
+    WHERE state IN ('awaiting_approval', 'running', 'paused') AND state = ?1";
 const SELECT_TOTALS: &str = "
     SELECT coalesce(sum(items), 0) AS items, coalesce(sum(bytes), 0) AS bytes,
         coalesce(sum(done_items), 0) AS done_items, coalesce(sum(done_bytes), 0) AS done_bytes,
@@ -373,14 +401,22 @@ const SELECT_DUE: &str = "
     SELECT i.* FROM erasure_job j INDEXED BY erasure_job_open
     CROSS JOIN erasure_item i INDEXED BY erasure_item_due ON i.job = j.id
     WHERE j.state IN ('awaiting_approval', 'running', 'paused') AND j.state = 'running'
-        AND i.step != 'done' AND i.blocked_by IS NULL AND i.due_at <= ?1
+        AND i.step NOT IN ('unlinked', 'done') AND i.step != 'done' AND i.blocked_by IS NULL
+        AND i.due_at <= ?1
     ORDER BY j.id, i.due_at LIMIT ?2";
 const SELECT_DUE_WINDING_UP: &str = "
     SELECT i.* FROM erasure_job j INDEXED BY erasure_job_winding_up
     CROSS JOIN erasure_item i INDEXED BY erasure_item_due ON i.job = j.id
     WHERE j.state = 'cancelled' AND j.begun_items > 0
-        AND i.step != 'done' AND i.blocked_by IS NULL AND i.due_at <= ?1
+        AND i.step NOT IN ('unlinked', 'done') AND i.step != 'done' AND i.blocked_by IS NULL
+        AND i.due_at <= ?1
     ORDER BY j.id, i.due_at LIMIT ?2";
+const SELECT_UNLINKED: &str =
+    "SELECT * FROM erasure_item WHERE step = 'unlinked' ORDER BY recording LIMIT ?1";
+const COUNT_UNLINKED: &str =
+    "SELECT count(*) AS unlinked FROM erasure_item WHERE step = 'unlinked'";
+const SELECT_NEXT_DUE: &str = "
+    SELECT min(due_at) FROM erasure_item WHERE problem IS NOT NULL AND step != 'done'";
 const SELECT_BLOCKED: &str = "
     SELECT * FROM erasure_item WHERE blocked_by IS NOT NULL AND recording > ?1
     ORDER BY recording LIMIT ?2";

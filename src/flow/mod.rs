@@ -17,6 +17,8 @@ mod certificates;
 pub mod crash;
 mod desk;
 mod discover;
+mod erase;
+mod holds;
 mod ingest;
 mod keks;
 mod ledger;
@@ -51,6 +53,11 @@ pub use authority::{AuthorityView, ClientRule, IssuedClient};
 pub use backup::{AutomaticBackups, BackupOutcome, BackupSettings, BackupStatus, BackupStream};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
+pub use erase::{
+    ActiveErasure, EraseStep, ErasureOrder, ErasurePolicy, ErasureStatus, Finalized, JobControl,
+    JobDetail, Ordered, Selection, Window,
+};
+pub use holds::{NewHold, PlacedHold};
 pub use ingest::{Ingested, chain};
 pub use keks::{
     DESTROY_WAIT_LEAST, DestroyWhen, KeyPolicy, KeyVersionDetail, KeysStatus, RewrapStep,
@@ -90,6 +97,8 @@ pub struct Parts {
     pub started_at: Timestamp,
     /// When to back up, and when to remind of it.
     pub backups: BackupSettings,
+    /// How the eraser works.
+    pub erasure: ErasurePolicy,
 }
 
 /// Everything recseal does, without sockets and timers. Share it as `Arc`; every call blocks.
@@ -112,6 +121,7 @@ pub struct Engine {
     keks: keks::Keks,
     renewal: renewal::RenewalDesk,
     backups: backup::BackupState,
+    erase: erase::EraseDesk,
 }
 
 impl Engine {
@@ -149,6 +159,7 @@ impl Engine {
             keks: keks::Keks::default(),
             renewal: renewal::RenewalDesk::default(),
             backups,
+            erase: erase::EraseDesk::new(parts.erasure),
         })
     }
 
@@ -306,6 +317,40 @@ pub enum FlowError {
     BackupFolder {
         /// Why.
         source: VaultError,
+    },
+    /// So many recordings are not erased without the number being repeated.
+    #[error("this erases {recordings} recordings; the number was not confirmed")]
+    ConfirmCount {
+        /// How many.
+        recordings: u64,
+        /// And their bytes.
+        bytes: u64,
+    },
+    /// Whoever asked for it cannot agree to it as well.
+    #[error("whoever asked for an erasure cannot approve it")]
+    SamePerson,
+    /// No such job.
+    #[error("there is no such erasure")]
+    NoSuchJob,
+    /// The job is not in a state for that.
+    #[error("the erasure is {}", state.as_str())]
+    JobState {
+        /// Its state.
+        state: crate::compliance::erasure::JobState,
+    },
+    /// No hold or protection in force with that id.
+    #[error("there is no such hold in force")]
+    NoSuchHold,
+    /// No such retention rule.
+    #[error("there is no such retention rule")]
+    NoSuchRule,
+    /// It has no certificate yet.
+    #[error("recording {id} is not erased: it is {}", state.as_str())]
+    NotErased {
+        /// Which one.
+        id: RecordingId,
+        /// Its state.
+        state: RecordingState,
     },
     /// The keys could not do it.
     #[error("the keys refused")]

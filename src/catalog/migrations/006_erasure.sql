@@ -180,6 +180,9 @@ CREATE INDEX erasure_item_due ON erasure_item (job, due_at)
     WHERE step != 'done' AND blocked_by IS NULL;
 CREATE INDEX erasure_item_oldest ON erasure_item (planned_at) WHERE step != 'done';
 CREATE INDEX erasure_item_blocked ON erasure_item (recording) WHERE blocked_by IS NOT NULL;
+CREATE INDEX erasure_item_unlinked ON erasure_item (recording) WHERE step = 'unlinked';
+CREATE INDEX erasure_item_put_off ON erasure_item (due_at)
+    WHERE problem IS NOT NULL AND step != 'done';
 CREATE INDEX erasure_item_failing ON erasure_item (job, recording)
     WHERE problem IS NOT NULL AND step != 'done';
 

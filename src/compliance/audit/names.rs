@@ -93,6 +93,44 @@ named! {
         CertificateRevoked = "CERTIFICATE_REVOKED",
         /// The internal authority was made or its key replaced.
         AuthorityChanged = "AUTHORITY_CHANGED",
+        /// Somebody asked for an erasure.
+        ErasureRequested = "ERASURE_REQUESTED",
+        /// A second person agreed to an erasure.
+        ErasureApproved = "ERASURE_APPROVED",
+        /// An erasure, or the whole queue, was stopped for now.
+        ErasurePaused = "ERASURE_PAUSED",
+        /// It goes on.
+        ErasureResumed = "ERASURE_RESUMED",
+        /// What was not begun of an erasure was taken back.
+        ErasureCancelled = "ERASURE_CANCELLED",
+        /// How fast the eraser may go was changed.
+        ErasureLimited = "ERASURE_LIMITED",
+        /// The key of a recording was destroyed: the point of no return of its erasure.
+        ErasureStarted = "ERASURE_STARTED",
+        /// Nothing of a recording is left but its certificate.
+        RecordingErased = "RECORDING_ERASED",
+        /// Every recording of an erasure is erased.
+        ErasureFinished = "ERASURE_FINISHED",
+        /// Something protects a recording that was to be erased.
+        ErasureRefused = "ERASURE_REFUSED",
+        /// The erasure of a recording failed and is tried again.
+        ErasureFailed = "ERASURE_FAILED",
+        /// No old backup can bring a recording back any more.
+        ErasureFinal = "ERASURE_FINAL",
+        /// A file came back that had been erased.
+        ErasedFileReturned = "ERASED_FILE_RETURNED",
+        /// A legal hold was placed.
+        HoldPlaced = "HOLD_PLACED",
+        /// A legal hold was lifted, or reached its date.
+        HoldLifted = "HOLD_LIFTED",
+        /// A recording or a conversation was protected by a tag or a date.
+        ProtectionPlaced = "PROTECTION_PLACED",
+        /// That protection was taken away.
+        ProtectionLifted = "PROTECTION_LIFTED",
+        /// A retention rule was added or removed.
+        RetentionRuleChanged = "RETENTION_RULE_CHANGED",
+        /// A backup is known to be gone.
+        BackupForgotten = "BACKUP_FORGOTTEN",
         /// A backup was written.
         BackupCreated = "BACKUP_CREATED",
         /// A backup was restored on trial.

@@ -1,0 +1,183 @@
+//! Which recordings a selection means, and what an erasure would do to them.
+
+use std::path::Path;
+
+use crate::access::{self, Grant};
+use crate::catalog::{ErasureCandidate, ReadTx};
+use crate::clock::Timestamp;
+use crate::compliance::erasure::plan::{self, Candidate, Plan};
+use crate::compliance::erasure::query::{PersonValue, Query, QueryFacts};
+use crate::compliance::retention::RetentionRule;
+use crate::domain::{Recording, RecordingId, StorePath};
+use crate::flow::{Engine, FlowError};
+use crate::intake::naming::NameFacts;
+
+use super::Selection;
+
+impl Engine {
+    /// What erasing `selection` would do, without doing it.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Invalid`] for a selection that cannot be understood, [`FlowError::NotFound`]
+    /// for an id that is none, [`FlowError::Catalog`].
+    pub fn plan_erasure(
+        &self,
+        _grant: &Grant<access::OrderErasures>,
+        selection: &Selection,
+        now: Timestamp,
+    ) -> Result<Plan, FlowError> {
+        self.plan_of(selection, now)
+    }
+
+    pub(in crate::flow) fn plan_of(
+        &self,
+        selection: &Selection,
+        now: Timestamp,
+    ) -> Result<Plan, FlowError> {
+        self.catalog.read(|tx| {
+            let rules = tx.retention_rules()?;
+            let chosen = self.choose(tx, selection, &rules, now)?;
+            let candidates = chosen.into_iter().map(|one| self.candidate(tx, one, &rules));
+            Ok(plan::plan(candidates.collect::<Result<_, FlowError>>()?, now))
+        })
+    }
+
+    fn candidate(
+        &self,
+        tx: &ReadTx<'_>,
+        one: ErasureCandidate,
+        rules: &[RetentionRule],
+    ) -> Result<Candidate, FlowError> {
+        let protections = self.protections_of(tx, &one.recording, rules)?;
+        let bytes = match one.sealed_bytes {
+            0 => one.recording.fingerprint.size_bytes,
+            sealed => sealed,
+        };
+        Ok(Candidate {
+            recording: one.recording.id,
+            state: one.recording.state,
+            bytes,
+            owed: one.owed,
+            protections,
+        })
+    }
+
+    fn choose(
+        &self,
+        tx: &ReadTx<'_>,
+        selection: &Selection,
+        rules: &[RetentionRule],
+        now: Timestamp,
+    ) -> Result<Vec<ErasureCandidate>, FlowError> {
+        let mut chosen = match selection {
+            Selection::Recordings(ids) => {
+                let one = |id: &RecordingId| {
+                    tx.erasure_candidate(*id)?.ok_or(FlowError::NotFound(*id))
+                };
+                ids.iter().map(one).collect::<Result<Vec<_>, FlowError>>()?
+            }
+            Selection::Conversations(ids) => {
+                let mut all = Vec::new();
+                for id in ids {
+                    all.extend(tx.candidates_of_conversation(*id)?);
+                }
+                all
+            }
+            Selection::Files(paths) => {
+                let mut all = Vec::new();
+                for path in paths {
+                    all.extend(self.recorded_at(tx, path)?);
+                }
+                all
+            }
+            Selection::Person(value) => {
+                let person = PersonValue::parse(value).map_err(not_understood)?;
+                self.matching(tx, |recording| {
+                    let facts = self.name_facts(recording);
+                    facts.is_some_and(|facts| named(&facts).iter().any(|word| person.matches(word)))
+                })?
+            }
+            Selection::Query(text) => {
+                let query = Query::parse(text).map_err(not_understood)?;
+                self.matching(tx, |recording| self.answers(&query, recording))?
+            }
+            Selection::Due => self.matching(tx, |recording| {
+                self.retention_of(recording, rules).erase_at.is_some_and(|at| at <= now)
+            })?,
+        };
+        chosen.sort_by_key(|one| one.recording.id);
+        chosen.dedup_by_key(|one| one.recording.id);
+        Ok(chosen)
+    }
+
+    /// Every recording that is neither owed nor erased and that `is_meant`. Walks all of them.
+    fn matching(
+        &self,
+        tx: &ReadTx<'_>,
+        is_meant: impl Fn(&Recording) -> bool,
+    ) -> Result<Vec<ErasureCandidate>, FlowError> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = tx.candidates(after, PAGE)?;
+            let Some(last) = page.last() else { return Ok(found) };
+            after = Some(last.recording.id);
+            found.extend(page.into_iter().filter(|one| is_meant(&one.recording)));
+        }
+    }
+
+    /// The recordings whose original lay at `path`, absolute, in one of the stores.
+    fn recorded_at(&self, tx: &ReadTx<'_>, path: &Path) -> Result<Vec<ErasureCandidate>, FlowError> {
+        use std::os::unix::ffi::OsStrExt;
+        for slot in &self.stores {
+            let (Some(id), root) = (slot.id(), &slot.spec().path) else { continue };
+            let real = root.canonicalize().unwrap_or_else(|_| root.clone());
+            let inside = path.strip_prefix(root).or_else(|_| path.strip_prefix(&real));
+            let Ok(inside) = inside else { continue };
+            let Some(inside) = StorePath::new(inside.as_os_str().as_bytes()) else { continue };
+            return Ok(tx.candidates_at(id, &inside)?);
+        }
+        Err(FlowError::NoSuchStore)
+    }
+
+    /// What the name of a recording says, by the habits of its recorder.
+    fn name_facts(&self, recording: &Recording) -> Option<NameFacts> {
+        self.slot_of(recording.store)?.spec().profile.name_facts(&recording.path)
+    }
+
+    fn answers(&self, query: &Query, recording: &Recording) -> bool {
+        let names = self.name_facts(recording);
+        let names = names.as_ref();
+        let name = String::from_utf8_lossy(recording.path.expose_name());
+        let slot = self.slot_of(recording.store);
+        let store_path = slot.map(|slot| slot.spec().path.to_string_lossy().into_owned());
+        let media = recording.media.as_ref();
+        query.matches(&QueryFacts {
+            store_id: recording.store,
+            store_path: store_path.as_deref().unwrap_or(""),
+            name: &name,
+            from: names.and_then(NameFacts::expose_from),
+            to: names.and_then(NameFacts::expose_to),
+            call: names.and_then(NameFacts::expose_call),
+            recorded_at: Timestamp::from_nanos(recording.fingerprint.modified_ns.into()),
+            media,
+            size_bytes: recording.fingerprint.size_bytes,
+            state: recording.state,
+            quarantine: recording.quarantine.as_deref(),
+        })
+    }
+}
+
+/// Every word of a name that may stand for a person.
+fn named(facts: &NameFacts) -> Vec<&str> {
+    [facts.expose_from(), facts.expose_to(), facts.expose_call(), facts.expose_room()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn not_understood(error: impl std::fmt::Display) -> FlowError {
+    FlowError::Invalid { what: "this selection", why: error.to_string() }
+}
+
+const PAGE: usize = 1_000;
