@@ -209,6 +209,7 @@ impl Engine {
             let mut recorded = Vec::with_capacity(attempts.len());
             for attempt in attempts {
                 let id = attempt.ready.recording.id;
+                self.note_if_returned(tx, &attempt.ready.recording, now)?;
                 let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingKeyCreated)
                     .on_recording(id);
                 let key_recorded = match &attempt.sealed {

@@ -145,6 +145,10 @@ pub(super) struct EraseDesk {
     pub(super) policy: ErasurePolicy,
     /// Holds the rate, and stops the eraser at once.
     pub(super) throttle: Throttle,
+    /// The state folder, for what its medium can promise.
+    pub(super) state: PathBuf,
+    /// The program stops: nothing more is begun.
+    pub(super) stopping: AtomicBool,
     /// Something was ordered, lifted, resumed or changed since the last batch.
     pub(super) rung: AtomicBool,
     /// Recordings behind the point of no return: whoever still plays one is cut off.
@@ -172,8 +176,10 @@ pub(super) struct Inner {
 }
 
 impl EraseDesk {
-    pub(super) fn new(policy: ErasurePolicy) -> Self {
+    pub(super) fn new(policy: ErasurePolicy, state: PathBuf) -> Self {
         Self {
+            state,
+            stopping: AtomicBool::new(false),
             throttle: Throttle::new(policy.bytes_per_second),
             policy,
             rung: AtomicBool::new(true),

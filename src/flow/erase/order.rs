@@ -4,6 +4,7 @@
 //! not there; whoever asks again finds what is owed already.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::access::{self, Grant};
 use crate::catalog::CatalogTx;
@@ -15,7 +16,7 @@ use crate::domain::JobId;
 use crate::flow::desk::actor;
 use crate::flow::{Engine, FlowError};
 
-use super::{ErasureOrder, Ordered, object};
+use super::{ErasureOrder, Ordered, Selection, object};
 
 /// What is done to a job, or to the whole queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -249,6 +250,30 @@ impl Engine {
         self.erase.rung.store(true, Ordering::Release);
     }
 
+    /// What the daemon does about erasures besides erasing: looks for what became final, and once
+    /// a day for what is due by the rules of retention, if it is told to.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Catalog`], [`FlowError::Keys`]; nothing is half done.
+    pub fn tend_erasures(&self, now: Timestamp) -> Result<(), FlowError> {
+        self.tend_finality(now)?;
+        let is_time = self.erase.inner().retention_at.is_none_or(|at| at <= now);
+        if !self.erase.policy.retention_daily || !is_time || self.is_clock_suspect() {
+            return Ok(());
+        }
+        self.erase.inner().retention_at = Some(now.plus(DAILY));
+        let plan = self.plan_of(&Selection::Due, now)?;
+        let (selection, reason) = (SelectedBy::Due, ErasureReason::Retention);
+        self.mark(plan, selection, reason, JobState::Running, &Actor::DAEMON, now)?;
+        Ok(())
+    }
+
+    /// Keeps the reason why a whole batch failed, for status.
+    pub fn note_erase_problem(&self, problem: String) {
+        self.erase.inner().problem = Some(problem);
+    }
+
     /// True once after something changed: the driver wakes the eraser then.
     pub fn take_eraser_bell(&self) -> bool {
         self.erase.rung.swap(false, Ordering::AcqRel)
@@ -256,7 +281,12 @@ impl Engine {
 
     /// Ends a running overwrite at its next piece: the program stops.
     pub fn stop_eraser(&self) {
+        self.erase.stopping.store(true, Ordering::Release);
         self.erase.throttle.stop();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.erase.stopping.load(Ordering::Acquire)
     }
 }
 
@@ -277,5 +307,6 @@ fn job_of(tx: &CatalogTx<'_>, id: JobId) -> Result<ErasureJob, FlowError> {
     tx.erasure_job(id)?.ok_or(FlowError::NoSuchJob)
 }
 
+const DAILY: Duration = Duration::from_secs(86_400);
 const PAUSED: &str = "erasure.paused";
 const LIMIT: &str = "erasure.bytes_per_second";
