@@ -82,10 +82,7 @@ impl ReadTx<'_> {
 
     /// When the oldest certificate was issued that cannot become final before key version
     /// `version`, or a newer one, is destroyed.
-    pub fn oldest_not_final_under(
-        &self,
-        version: u32,
-    ) -> Result<Option<Timestamp>, CatalogError> {
+    pub fn oldest_not_final_under(&self, version: u32) -> Result<Option<Timestamp>, CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_OLDEST_OPEN)?;
         Ok(statement.query_row([version], |row| row.get(0))?)
     }

@@ -29,8 +29,8 @@ impl Catalog {
             return Ok(found);
         }
         let parts = needles.iter().map(|needle| &needle[..needle.len().min(PART_BYTES)]);
-        let automaton = AhoCorasick::new(parts)
-            .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        let automaton =
+            AhoCorasick::new(parts).map_err(|error| failed(io::Error::other(error.to_string())))?;
         let Some(file) = &self.file else { return Err(CatalogError::ReadOnly) };
         search(file, &automaton, &mut found).map_err(failed)?;
         let mut log = self.path.clone().into_os_string();

@@ -121,7 +121,8 @@ impl Engine {
         let id = item.recording;
         let recording = tx.recording(id)?.ok_or(FlowError::NotFound(id))?;
         let job = tx.erasure_job(item.job)?.ok_or(FlowError::NoSuchJob)?;
-        let facts = self.facts(tx, item, &recording, &job, key_fate(item, residue, storage), now)?;
+        let facts =
+            self.facts(tx, item, &recording, &job, key_fate(item, residue, storage), now)?;
         let number = facts.number;
         let key_version = facts.key_version;
         let signed = ErasureCertificate::signed(facts, |context, message| {

@@ -101,10 +101,13 @@ impl Engine {
                     let version = row.key_version.unwrap_or(0);
                     let needed: Vec<u32> =
                         destroyed.iter().copied().filter(|one| *one <= version).collect();
-                    let stated_as =
-                        Finality::signed(&certificate, now, &needed, backups, |context, message| {
-                            self.sign_certificate(context, message)
-                        });
+                    let stated_as = Finality::signed(
+                        &certificate,
+                        now,
+                        &needed,
+                        backups,
+                        |context, message| self.sign_certificate(context, message),
+                    );
                     // Backups that are left: whoever has them has to say that they are gone.
                     let Ok(finality) = stated_as else { continue };
                     tx.put_finality(row.recording, &finality.to_text(), now)?;
@@ -132,7 +135,8 @@ impl Engine {
         self.erase.inner().finality_at = Some(now.plus(LOOK_EVERY));
         self.settle_finality(now)?;
         let Some(after) = self.erase.policy.finalize_after else { return Ok(()) };
-        let oldest = self.catalog.read(|tx| tx.oldest_not_final_under(self.keys.active_version()))?;
+        let oldest =
+            self.catalog.read(|tx| tx.oldest_not_final_under(self.keys.active_version()))?;
         if oldest.is_some_and(|issued| now.since(issued) >= after) {
             let version = self.rotate(RotationReason::Scheduled, &Actor::DAEMON, now)?;
             tracing::info!(version, "a new key version took over, for erasures to become final");
@@ -159,8 +163,8 @@ impl Engine {
         id: Uuid,
         now: Timestamp,
     ) -> Result<(), FlowError> {
-        let entry = AuditEntry::new(now, actor(grant.principal()), Activity::BackupForgotten)
-            .on_object(id);
+        let entry =
+            AuditEntry::new(now, actor(grant.principal()), Activity::BackupForgotten).on_object(id);
         match self.catalog.write(|tx| tx.forget_backup(id, &entry))? {
             true => {
                 self.erase.inner().finality_at = None;

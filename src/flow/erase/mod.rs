@@ -207,9 +207,13 @@ mod tests {
     fn a_window_may_span_midnight() {
         let night = Window { from: 22 * 60, to: 6 * 60 };
         let noon = Window { from: 11 * 60, to: 13 * 60 };
-        for (hour, at_night, at_noon) in
-            [(0, true, false), (5, true, false), (6, false, false), (12, false, true), (22, true, false)]
-        {
+        for (hour, at_night, at_noon) in [
+            (0, true, false),
+            (5, true, false),
+            (6, false, false),
+            (12, false, true),
+            (22, true, false),
+        ] {
             assert_eq!(night.is_open(hour * 60), at_night, "{hour}");
             assert_eq!(noon.is_open(hour * 60), at_noon, "{hour}");
         }

@@ -125,7 +125,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<ErasureJob, FlowError> {
         let who = actor(grant.principal());
-        let entry = AuditEntry::new(now, who.clone(), Activity::ErasureApproved).on_object(object(id));
+        let entry =
+            AuditEntry::new(now, who.clone(), Activity::ErasureApproved).on_object(object(id));
         let outcome = self.catalog.write(|tx| {
             let job = job_of(tx, id)?;
             if job.requested_by == who.user() {
@@ -160,9 +161,11 @@ impl Engine {
         let (from, to, activity): (&[S], S, Activity) = match control {
             JobControl::Pause => (&[S::Running], S::Paused, Activity::ErasurePaused),
             JobControl::Resume => (&[S::Paused], S::Running, Activity::ErasureResumed),
-            JobControl::Cancel => {
-                (&[S::AwaitingApproval, S::Running, S::Paused], S::Cancelled, Activity::ErasureCancelled)
-            }
+            JobControl::Cancel => (
+                &[S::AwaitingApproval, S::Running, S::Paused],
+                S::Cancelled,
+                Activity::ErasureCancelled,
+            ),
         };
         let who = actor(grant.principal());
         let job = self.catalog.write(|tx| {
@@ -197,8 +200,7 @@ impl Engine {
         is_paused: bool,
         now: Timestamp,
     ) -> Result<(), FlowError> {
-        let activity =
-            if is_paused { Activity::ErasurePaused } else { Activity::ErasureResumed };
+        let activity = if is_paused { Activity::ErasurePaused } else { Activity::ErasureResumed };
         let entry = AuditEntry::new(now, actor(grant.principal()), activity).because("queue");
         self.catalog.write(|tx| {
             tx.set_meta(PAUSED, if is_paused { b"1" } else { b"0" })?;

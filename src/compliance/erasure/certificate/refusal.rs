@@ -175,10 +175,9 @@ fn check_file(number: usize, file: &CertifiedFile) -> Result<(), CertificateRefu
             }
             Ok(())
         }
-        (
-            Overwrite::JournalCopyPossible,
-            JournalFate::NotApplicable | JournalFate::NotFlushed,
-        ) => Err(R::JournalUnknown { file: number }),
+        (Overwrite::JournalCopyPossible, JournalFate::NotApplicable | JournalFate::NotFlushed) => {
+            Err(R::JournalUnknown { file: number })
+        }
         (Overwrite::JournalCopyPossible, _) if bytes < file.bytes => {
             Err(R::TooFewBytes { file: number })
         }
