@@ -57,6 +57,19 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Minutes since midnight by the wall clock of this host, 0 to 1,439; of UTC where the host has
+/// no time zone that can be read. A change to or from summer time moves it.
+pub fn minute_of_local_day(now: Timestamp) -> u16 {
+    minute_of_day(now, &jiff::tz::TimeZone::system())
+}
+
+fn minute_of_day(now: Timestamp, zone: &jiff::tz::TimeZone) -> u16 {
+    // Cannot fail for what `from_millis` clamps to; midnight is as good as anything then.
+    let moment = jiff::Timestamp::from_millisecond(now.0).unwrap_or_default();
+    let time = zone.to_datetime(moment).time();
+    u16::from(time.hour().unsigned_abs()) * 60 + u16::from(time.minute().unsigned_abs())
+}
+
 /// Where `now` comes from. Owned by the doors; nobody else asks.
 #[derive(Clone, Debug)]
 pub enum Clock {
@@ -110,6 +123,29 @@ mod tests {
         // Planted fault: without the clamp, printing i64::MAX fails inside `to_string`.
         assert!(Timestamp::from_millis(i64::MAX).to_string().starts_with("9999-"));
         assert!(!Timestamp::from_millis(i64::MIN).to_string().is_empty());
+    }
+
+    /// Planted faults: UTC for every host; the offset without its summer hour; `hour * 60` of a
+    /// moment before 1970 below zero.
+    #[test]
+    fn the_minute_of_the_day_is_that_of_the_zone() {
+        let zone = |text: &str| jiff::tz::TimeZone::posix(text).unwrap();
+        let berlin = zone("CET-1CEST,M3.5.0,M10.5.0/3");
+        let at = |text: &str| {
+            Timestamp::from_millis(text.parse::<jiff::Timestamp>().unwrap().as_millisecond())
+        };
+        for (moment, there, minute) in [
+            ("2026-01-15T21:30:00Z", &berlin, 22 * 60 + 30),
+            ("2026-07-15T21:30:00Z", &berlin, 23 * 60 + 30),
+            ("2026-07-15T22:00:59Z", &berlin, 0),
+            ("2026-07-15T22:00:00Z", &jiff::tz::TimeZone::UTC, 22 * 60),
+            ("1969-12-31T23:59:00Z", &jiff::tz::TimeZone::UTC, 23 * 60 + 59),
+            ("2026-01-15T00:10:00Z", &zone("NST3:30"), 20 * 60 + 40),
+        ] {
+            assert_eq!(minute_of_day(at(moment), there), minute, "{moment}");
+        }
+        assert!(minute_of_local_day(at("2026-01-15T21:30:00Z")) < 24 * 60);
+        assert!(minute_of_local_day(Timestamp::from_millis(i64::MAX)) < 24 * 60);
     }
 
     #[test]
