@@ -187,6 +187,7 @@ fn build_with(
         batch: config.batch,
         started_at: clock.now(),
         backups: backups_of(config),
+        erasure: crate::flow::ErasurePolicy::default(),
     })?
     .with_key_policy(KeyPolicy {
         rotate_every: config.keys.rotate_every,
@@ -370,6 +371,7 @@ async fn run(
 
     until_told_to_stop(&mut ends, &engine, &doors_pool).await;
     tracing::info!("stopping");
+    engine.stop_eraser();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     stop.send_replace(true);
     let all_ended = async {
@@ -420,7 +422,7 @@ const DOOR_JOBS: usize = 16;
 /// Longer ones hold something else than authorities.
 const CLIENT_CA_BYTES_MAX: u64 = 1 << 20;
 /// One place for each task.
-const TASKS: usize = 5;
+const TASKS: usize = 6;
 /// How long running work may take to end.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often work is checked where no watchdog wants to know.

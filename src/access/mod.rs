@@ -123,17 +123,15 @@ impl Role {
     pub fn permissions(self) -> &'static [Permission] {
         use Permission as P;
         match self {
-            Self::CcManager => {
-                &[
-                    P::StatusView,
-                    P::RecordingList,
-                    P::NameView,
-                    P::MediaPlay,
-                    P::MediaVerify,
-                    P::ErasureView,
-                    P::HoldView,
-                ]
-            }
+            Self::CcManager => &[
+                P::StatusView,
+                P::RecordingList,
+                P::NameView,
+                P::MediaPlay,
+                P::MediaVerify,
+                P::ErasureView,
+                P::HoldView,
+            ],
             Self::ComplianceAnalyst => &[
                 P::StatusView,
                 P::RecordingList,

@@ -209,6 +209,12 @@ impl ReadTx<'_> {
         Ok(statement.query_map([limit], backup_of)?.collect::<Result<_, _>>()?)
     }
 
+    /// How many backups made before `moment` are not known to be gone.
+    pub fn count_backups_left(&self, moment: Timestamp) -> Result<u64, CatalogError> {
+        let mut statement = self.conn.prepare_cached(COUNT_LEFT)?;
+        Ok(statement.query_row([moment], |row| unsigned(row, "backups"))?)
+    }
+
     /// The newest backup that is kept, and the newest that was verified and not found damaged
     /// since.
     pub fn last_backups(&self) -> Result<(Option<BackupRow>, Option<BackupRow>), CatalogError> {
@@ -243,6 +249,24 @@ impl CatalogTx<'_> {
         Ok(statement.execute(params![id.as_bytes(), at])? == 1)
     }
 
+    /// Notes that the file of backup `id` is gone. False, and nothing recorded, if there is none
+    /// or it was gone before.
+    pub fn forget_backup(&self, id: Uuid, entry: &AuditEntry) -> Result<bool, CatalogError> {
+        let mut statement = self.conn.prepare_cached(UPDATE_GONE)?;
+        let gone = statement.execute(params![id.as_bytes(), entry.at()])? == 1;
+        if gone {
+            self.append_audit(entry)?;
+        }
+        Ok(gone)
+    }
+
+    /// Notes that the oldest `count` automatic backups are gone.
+    pub fn forget_oldest_backups(&self, count: usize, now: Timestamp) -> Result<(), CatalogError> {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.conn.prepare_cached(UPDATE_OLDEST_GONE)?.execute(params![count, now])?;
+        Ok(())
+    }
+
     /// Puts the new form of a wrapped key in the place of the old one. False if there is another.
     pub fn rewrap_row(
         &self,
@@ -274,6 +298,8 @@ impl CatalogTx<'_> {
         if matches!(state, S::Erasing | S::Erased) {
             return Ok(false);
         }
+        // What protected it when this catalog was backed up was lifted before it was erased.
+        self.set_meta(BURYING, b"1")?;
         while state != S::Erasing {
             let (event, reason) = match state {
                 S::Found | S::Settled | S::Sealing => (E::GaveUp, Some("erased-before")),
@@ -283,6 +309,7 @@ impl CatalogTx<'_> {
             state = self.step_because(recording, state, event, reason)?;
         }
         self.conn.prepare_cached(DELETE_BURIED)?.execute([recording])?;
+        self.conn.prepare_cached(DELETE_BURYING)?.execute([BURYING])?;
         self.append_audit(entry)?;
         Ok(true)
     }
@@ -422,6 +449,9 @@ const SELECT_ROWS_UNDER: &str = "
 const UPDATE_ROW: &str = "
     UPDATE wrapped_key SET version = :version, bytes = :new
     WHERE recording = :recording AND bytes = :old";
+/// There as long as a burial lasts: the triggers that keep what is protected step aside for it.
+const BURYING: &str = "burying";
+const DELETE_BURYING: &str = "DELETE FROM meta WHERE name = ?1";
 const DELETE_BURIED: &str = "DELETE FROM wrapped_key WHERE recording = ?1";
 const SELECT_BACKUPS: &str = "SELECT * FROM backup ORDER BY created_at DESC LIMIT ?1";
 const SELECT_LAST_KEPT: &str = "
@@ -439,6 +469,13 @@ const UPSERT_BACKUP: &str = "
         kept_at = coalesce(excluded.kept_at, kept_at),
         verified_at = coalesce(excluded.verified_at, verified_at),
         damaged_at = coalesce(excluded.damaged_at, damaged_at)";
+const COUNT_LEFT: &str =
+    "SELECT count(*) AS backups FROM backup WHERE gone_at IS NULL AND created_at < ?1";
+const UPDATE_GONE: &str = "UPDATE backup SET gone_at = ?2 WHERE id = ?1 AND gone_at IS NULL";
+const UPDATE_OLDEST_GONE: &str = "
+    UPDATE backup SET gone_at = ?2 WHERE id IN (
+        SELECT id FROM backup WHERE automatic = 1 AND kept_at IS NOT NULL AND gone_at IS NULL
+        ORDER BY created_at LIMIT ?1)";
 const UPDATE_KEPT: &str = "UPDATE backup SET kept_at = ?2 WHERE id = ?1";
 /// Where an SQLite file says whether it has a log, and that it has none.
 const NO_LOG_AT: u64 = 18;

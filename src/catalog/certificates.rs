@@ -75,8 +75,20 @@ impl ReadTx<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// How many certificates there are, how many are not final, and how many of those never will
-    /// be by what this host does: they were sealed to a public key.
+    /// The newest key version that wrapped the key of a recording whose certificate is not final.
+    pub fn newest_version_not_final(&self) -> Result<Option<u32>, CatalogError> {
+        Ok(self.conn.prepare_cached(SELECT_NEWEST_OPEN)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// When the oldest certificate was issued that cannot become final before key version
+    /// `version`, or a newer one, is destroyed.
+    pub fn oldest_not_final_under(&self, version: u32) -> Result<Option<Timestamp>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_OLDEST_OPEN)?;
+        Ok(statement.query_row([version], |row| row.get(0))?)
+    }
+
+    /// How many certificates there are, and how many of them are not final. Those of recordings
+    /// that were sealed to a public key are not counted: this host has no part in that.
     pub fn count_certificates(&self) -> Result<(u64, u64), CatalogError> {
         let mut statement = self.conn.prepare_cached(COUNT_CERTIFICATES)?;
         Ok(statement.query_row([], |row| Ok((unsigned(row, "issued")?, unsigned(row, "open")?)))?)
@@ -149,6 +161,11 @@ const SELECT_NOT_FINAL: &str = "
     SELECT * FROM erasure_certificate
     WHERE final_at IS NULL AND key_version > 0 AND key_version <= ?1
     ORDER BY key_version, number LIMIT ?2";
+const SELECT_NEWEST_OPEN: &str = "
+    SELECT max(key_version) FROM erasure_certificate WHERE final_at IS NULL AND key_version > 0";
+const SELECT_OLDEST_OPEN: &str = "
+    SELECT min(issued_at) FROM erasure_certificate
+    WHERE final_at IS NULL AND key_version > 0 AND key_version >= ?1";
 const COUNT_CERTIFICATES: &str = "
     SELECT (SELECT count(*) FROM erasure_certificate) AS issued,
         (SELECT count(*) FROM erasure_certificate WHERE final_at IS NULL AND key_version > 0)

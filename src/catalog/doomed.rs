@@ -18,12 +18,12 @@ use super::values::unreadable;
 use super::values::unsigned;
 use super::values::uuid;
 use crate::domain::DataKeyId;
+use crate::domain::JournalFate;
 use crate::domain::RecordingId;
 use crate::domain::SidecarId;
 use crate::domain::StorePath;
 use crate::domain::doomed::DoomedFile;
 use crate::domain::doomed::FileEvidence;
-use crate::domain::doomed::JournalFate;
 
 impl ReadTx<'_> {
     /// Every file of `recording` that is being erased or was.

@@ -7,6 +7,7 @@ use rusqlite::OptionalExtension;
 use rusqlite::Row;
 use rusqlite::named_params;
 use rusqlite::params;
+use uuid::Uuid;
 
 use super::CatalogError;
 use super::CatalogTx;
@@ -15,12 +16,14 @@ use super::recordings::rows_max;
 use super::values::unsigned;
 use crate::clock::Timestamp;
 use crate::compliance::audit::AuditEntry;
+use crate::compliance::erasure::DestroyedKey;
 use crate::compliance::erasure::ErasureItem;
 use crate::compliance::erasure::ErasureJob;
 use crate::compliance::erasure::ItemStep;
 use crate::compliance::erasure::JobProgress;
 use crate::compliance::erasure::JobState;
 use crate::compliance::hold::HoldClearance;
+use crate::domain::DataKeyId;
 use crate::domain::JobId;
 use crate::domain::RecordingId;
 use crate::domain::lifecycle::RecordingEvent;
@@ -204,14 +207,17 @@ impl CatalogTx<'_> {
         Ok(added == 1)
     }
 
-    /// Owes a recording whose key is gone already, as a restored backup leaves it.
+    /// Owes a recording whose key is gone already, as a restored backup leaves it. Any key version
+    /// up to `highest_version` may have wrapped that key.
     pub fn adopt_erasing(
         &self,
         recording: RecordingId,
         job: JobId,
+        highest_version: u32,
         now: Timestamp,
     ) -> Result<(), CatalogError> {
-        self.conn.prepare_cached(INSERT_ADOPTED)?.execute(params![recording, job, now])?;
+        let mut statement = self.conn.prepare_cached(INSERT_ADOPTED)?;
+        statement.execute(params![recording, job, now, highest_version])?;
         Ok(())
     }
 
@@ -268,12 +274,18 @@ impl CatalogTx<'_> {
     pub fn begin_erasure(
         &self,
         clearance: &HoldClearance,
+        key: Option<&DestroyedKey>,
         entry: &AuditEntry,
     ) -> Result<(), CatalogError> {
         let recording = clearance.recording();
         self.advance(recording, RecordingEvent::ErasureStarted, entry)?;
-        let mut statement = self.conn.prepare_cached(BEGIN_ITEM)?;
-        let begun = statement.execute(params![recording, clearance.checked_at()])?;
+        let begun = self.conn.prepare_cached(BEGIN_ITEM)?.execute(named_params! {
+            ":recording": recording,
+            ":at": clearance.checked_at(),
+            ":data_key": key.and_then(|key| key.id.map(|id| id.0.into_bytes())),
+            ":version": key.map(|key| key.version),
+            ":seal_key": key.and_then(|key| key.seal_key),
+        })?;
         if begun == 1 { Ok(()) } else { Err(CatalogError::NotOwed { recording }) }
     }
 
@@ -351,7 +363,17 @@ fn progress_of(row: &Row<'_>) -> rusqlite::Result<JobProgress> {
 }
 
 fn item_of(row: &Row<'_>) -> rusqlite::Result<ErasureItem> {
+    let version: Option<u32> = row.get("key_version")?;
+    let key = match version {
+        None => None,
+        Some(version) => Some(DestroyedKey {
+            id: row.get::<_, Option<[u8; 16]>>("data_key")?.map(Uuid::from_bytes).map(DataKeyId),
+            version,
+            seal_key: row.get("seal_key")?,
+        }),
+    };
     Ok(ErasureItem {
+        key,
         recording: row.get("recording")?,
         job: row.get("job")?,
         step: row.get("step")?,
@@ -431,10 +453,10 @@ const INSERT_ITEM: &str = "
     VALUES (:recording, :job, 'planned', :bytes, :now, :blocked_by)
     ON CONFLICT (recording) DO NOTHING";
 const INSERT_ADOPTED: &str = "
-    INSERT INTO erasure_item (recording, job, step, bytes, planned_at, cleared_at)
+    INSERT INTO erasure_item (recording, job, step, bytes, planned_at, cleared_at, key_version)
     VALUES (?1, ?2, 'key_destroyed',
         coalesce((SELECT min(sum(sealed_bytes), 1 << 50) FROM sealed_copy WHERE recording = ?1), 0),
-        ?3, ?3)
+        ?3, ?3, ?4)
     ON CONFLICT (recording) DO NOTHING";
 const UPDATE_JOB: &str =
     "UPDATE erasure_job SET state = :state, ended_at = :ended_at WHERE id = :id";
@@ -443,9 +465,10 @@ const APPROVE_JOB: &str = "
     WHERE id = ?1 AND state = 'awaiting_approval'";
 const DELETE_PLANNED: &str = "DELETE FROM erasure_item WHERE job = ?1 AND step = 'planned'";
 const BEGIN_ITEM: &str = "
-    UPDATE erasure_item SET step = 'key_destroyed', cleared_at = ?2, due_at = 0, failures = 0,
-        problem = NULL, blocked_by = NULL
-    WHERE recording = ?1 AND step = 'planned'";
+    UPDATE erasure_item SET step = 'key_destroyed', cleared_at = :at, due_at = 0, failures = 0,
+        problem = NULL, blocked_by = NULL, data_key = :data_key, key_version = :version,
+        seal_key = :seal_key
+    WHERE recording = :recording AND step = 'planned'";
 const UPDATE_ITEM: &str = "
     UPDATE erasure_item SET step = ?2, ended_at = ?3, due_at = 0, failures = 0, problem = NULL
     WHERE recording = ?1 AND step NOT IN ('planned', 'done')";

@@ -35,6 +35,7 @@ mod gaps;
 mod holds;
 mod keys;
 mod lives;
+mod look;
 mod meta;
 mod migrate;
 mod recordings;

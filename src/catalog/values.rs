@@ -28,6 +28,7 @@ use crate::domain::FileAttributes;
 use crate::domain::Fingerprint;
 use crate::domain::HoldId;
 use crate::domain::JobId;
+use crate::domain::JournalFate;
 use crate::domain::MediaInfo;
 use crate::domain::Overwrite;
 use crate::domain::RecordingId;
@@ -37,7 +38,6 @@ use crate::domain::StoreId;
 use crate::domain::StorePath;
 use crate::domain::doomed::DoomedKind;
 use crate::domain::doomed::DoomedStep;
-use crate::domain::doomed::JournalFate;
 use crate::domain::lifecycle::RecordingState;
 
 macro_rules! ids_are_blobs {

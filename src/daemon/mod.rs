@@ -4,6 +4,7 @@
 //! watch::Bell ─▶ DiscoverTask ─▶ Engine::discover ─▶ rings ─▶ SealTask ─▶ Engine::ingest …
 //!      ▲ inotify, poll timer, `recseal done`          HousekeepingTask: authority, audit mark
 //!                                                   KeysTask: key versions
+//!                                                   EraseTask: what is owed
 //!                                                   Certificates: renewal, clock
 //! ```
 //!
@@ -14,6 +15,7 @@
 pub mod acme;
 pub mod backup;
 pub mod certificates;
+pub mod erase;
 pub mod pool;
 pub mod task;
 pub mod tasks;
@@ -29,6 +31,7 @@ use crate::clock::Clock;
 use crate::flow::Engine;
 
 use backup::BackupTask;
+use erase::EraseTask;
 use pool::WorkPool;
 use task::{Drive, Heartbeat, Ring, Task, drive};
 use tasks::{DiscoverTask, HousekeepingTask, KeysTask, SealTask};
@@ -65,6 +68,8 @@ impl Daemon {
         self.spawn(&mut tasks, housekeeping, never, HOUSEKEEPING_EVERY, stop);
         let keys = KeysTask::new(Arc::clone(&self.engine));
         self.spawn(&mut tasks, keys, Arc::new(Notify::new()), KEYS_EVERY, stop);
+        let erase = EraseTask::new(Arc::clone(&self.engine), self.clock.clone());
+        self.spawn(&mut tasks, erase, Arc::new(Notify::new()), ERASE_AT_LEAST, stop);
         let backup = BackupTask::new(Arc::clone(&self.engine));
         self.spawn(&mut tasks, backup, Arc::new(Notify::new()), BACKUP_LOOK_EVERY, stop);
         tasks
@@ -99,5 +104,7 @@ const SEAL_AT_LEAST: Duration = Duration::from_secs(2);
 /// What is to be done with key versions is looked for this often.
 const KEYS_EVERY: Duration = Duration::from_secs(2);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(600);
+/// An eraser that waits for nothing in particular looks again after this time.
+const ERASE_AT_LEAST: Duration = Duration::from_secs(2);
 /// How exactly the time of an automatic backup is met.
 const BACKUP_LOOK_EVERY: Duration = Duration::from_secs(30);

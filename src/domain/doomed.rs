@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 
+pub use super::JournalFate;
 use super::{
     DataKeyId, DestructionEvidence, RecordingId, SealedKind, SidecarId, StorePath, VaultName,
 };
@@ -104,46 +105,4 @@ pub struct FileEvidence {
     pub extents: Option<[u8; 32]>,
     /// When.
     pub at: Timestamp,
-}
-
-/// What became of copies in the journal of a file system. The words are those of the certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum JournalFate {
-    /// Written out and zeroed.
-    FlushedZeroed,
-    /// Written out and discarded.
-    FlushedDiscarded,
-    /// There is none that could hold anything.
-    NotApplicable,
-    /// Not flushed: it may hold names, and no content.
-    NotFlushed,
-    /// It may hold content, and could not be flushed.
-    CopyPossible,
-}
-
-impl JournalFate {
-    /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::FlushedZeroed,
-        Self::FlushedDiscarded,
-        Self::NotApplicable,
-        Self::NotFlushed,
-        Self::CopyPossible,
-    ];
-
-    /// The stored name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::FlushedZeroed => "flushed_zeroed",
-            Self::FlushedDiscarded => "flushed_discarded",
-            Self::NotApplicable => "not_applicable",
-            Self::NotFlushed => "not_flushed",
-            Self::CopyPossible => "copy_possible",
-        }
-    }
-
-    /// The fate of a stored name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fate| fate.as_str() == name)
-    }
 }

@@ -5,8 +5,11 @@
 //! bytes says [`StorePath::expose_bytes`], and that word can be searched for.
 
 pub mod doomed;
+mod journal;
 pub mod lifecycle;
 pub mod xattr;
+
+pub use journal::JournalFate;
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;

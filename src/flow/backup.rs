@@ -383,6 +383,7 @@ impl Engine {
         folder.write(id, now, &mut stream).map_err(failed)?;
         self.catalog.write(|tx| tx.keep_backup(id, now))?;
         let removed = folder.prune(plan.keep).map_err(failed)?;
+        self.catalog.write(|tx| tx.forget_oldest_backups(removed, now))?;
         tracing::info!(backup = %id, bytes = stream.len_bytes(), removed, "backup written");
         Ok(())
     }

@@ -22,6 +22,18 @@ pub const CRASH_POINTS: &[&str] = &[
 /// Crash points of the work on keys, which no recording passes.
 pub const KEY_CRASH_POINTS: &[&str] = &["keks.batch_moved", "keks.scrubbed"];
 
+/// Crash points of an erasure, in the order in which one meets them.
+pub const ERASE_CRASH_POINTS: &[&str] = &[
+    "erase.due",
+    "erase.key_destroyed",
+    "erase.overwritten",
+    "erase.overwrite_recorded",
+    "erase.unlinked",
+    "erase.unlink_recorded",
+    "erase.scrubbed",
+    "erase.certified",
+];
+
 /// Passes the place called `name`; see the module's page.
 #[cfg(debug_assertions)]
 pub(crate) fn crash_point(name: &'static str) {
@@ -31,7 +43,8 @@ pub(crate) fn crash_point(name: &'static str) {
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    let is_listed = CRASH_POINTS.contains(&name) || KEY_CRASH_POINTS.contains(&name);
+    let lists = [CRASH_POINTS, KEY_CRASH_POINTS, ERASE_CRASH_POINTS];
+    let is_listed = lists.iter().any(|list| list.contains(&name));
     debug_assert!(is_listed, "{name} is not listed");
     #[expect(clippy::disallowed_methods, reason = "a debug build's switch, not configuration")]
     let wanted = WANTED.get_or_init(|| {

@@ -3,8 +3,10 @@
 //! Every answer that touches media or personal data wants the [`Grant`] of its kind and leaves an
 //! audit entry before the first byte goes out.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use keymanager::{DataKey, StoredDataKey};
 use zeroize::Zeroizing;
@@ -92,6 +94,25 @@ impl PlaybackReader for SealedReader<SealedMedia> {
 impl PlaybackReader for DecodedWav {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         DecodedWav::read_at(self, buf, offset)
+    }
+}
+
+/// A reader that ends when its recording is erased: a stream that began before does not outlive
+/// the key.
+struct UntilErased<R> {
+    id: RecordingId,
+    gone: Arc<RwLock<HashSet<RecordingId>>>,
+    reader: R,
+}
+
+impl<R: PlaybackReader> PlaybackReader for UntilErased<R> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let gone = self.gone.read().unwrap_or_else(PoisonError::into_inner);
+        if gone.contains(&self.id) {
+            return Err(io::Error::other("the recording was erased"));
+        }
+        drop(gone);
+        self.reader.read_at(buf, offset)
     }
 }
 
@@ -188,6 +209,7 @@ impl Engine {
                 .on_recording(id);
             self.catalog.write(|tx| tx.append_audit(&entry))?;
         }
+        let gone = Arc::clone(&self.erase.gone);
         let reader = opened?;
         let info = recording.media.clone().unwrap_or_default();
         let etag = format!("\"{}\"", key.id());
@@ -204,7 +226,7 @@ impl Engine {
                     etag: format!("\"{}-wav\"", key.id()),
                     decoded: true,
                     original_name,
-                    reader: Box::new(decoded),
+                    reader: Box::new(UntilErased { id, gone, reader: decoded }),
                 });
             }
         }
@@ -215,7 +237,7 @@ impl Engine {
             etag,
             decoded: false,
             original_name,
-            reader: Box::new(reader),
+            reader: Box::new(UntilErased { id, gone, reader }),
         })
     }
 

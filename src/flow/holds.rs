@@ -51,7 +51,8 @@ impl Engine {
         new: NewHold,
         now: Timestamp,
     ) -> Result<PlacedHold, FlowError> {
-        let refused = |why: &str| FlowError::Invalid { what: "placing a hold", why: why.to_owned() };
+        let refused =
+            |why: &str| FlowError::Invalid { what: "placing a hold", why: why.to_owned() };
         if new.reason.trim().is_empty() || new.reason.len() > TEXT_BYTES_MAX {
             return Err(refused("it needs a reason of at most 1,000 bytes"));
         }
@@ -167,7 +168,12 @@ impl Engine {
             .because("mifid");
         self.catalog.write(|tx| {
             known(tx, target)?;
-            Ok::<_, FlowError>(tx.protect(target, &Protection::Mifid { until }, who.user(), &entry)?)
+            Ok::<_, FlowError>(tx.protect(
+                target,
+                &Protection::Mifid { until },
+                who.user(),
+                &entry,
+            )?)
         })
     }
 
@@ -183,7 +189,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<(), FlowError> {
         let who = actor(grant.principal());
-        let entry = on(AuditEntry::new(now, who, Activity::ProtectionLifted), target).because("mifid");
+        let entry =
+            on(AuditEntry::new(now, who, Activity::ProtectionLifted), target).because("mifid");
         let mark = Protection::Mifid { until: None };
         match self.catalog.write(|tx| tx.unprotect(target, &mark, &entry))? {
             true => self.ring_eraser(),
@@ -216,8 +223,10 @@ impl Engine {
         rule: RetentionRule,
         now: Timestamp,
     ) -> Result<RetentionRule, FlowError> {
-        let refused =
-            |why: &str| FlowError::Invalid { what: "adding this retention rule", why: why.to_owned() };
+        let refused = |why: &str| FlowError::Invalid {
+            what: "adding this retention rule",
+            why: why.to_owned(),
+        };
         let who = actor(grant.principal());
         let rule = RetentionRule {
             id: RuleId::new(),
@@ -229,7 +238,9 @@ impl Engine {
             return Err(refused("it needs a name of at most 100 bytes"));
         }
         match (rule.keep_days, rule.erase_days) {
-            (None, None) => return Err(refused("it says neither how long to keep nor when to erase")),
+            (None, None) => {
+                return Err(refused("it says neither how long to keep nor when to erase"));
+            }
             (Some(0), _) | (_, Some(0)) => return Err(refused("zero days are no time")),
             (Some(keep), Some(erase)) if erase < keep => {
                 return Err(refused("it erases before it stops keeping"));

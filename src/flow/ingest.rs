@@ -225,15 +225,18 @@ impl Engine {
                     .and_then(|()| tx.keep_xattrs(id, &vault::read_xattrs(&attempt.ready.file)))
                     .and_then(|()| tx.advance(id, RecordingEvent::KeyRecorded, &entry));
                 match outcome {
-                    Ok(_) => recorded.push(attempt),
+                    Ok(_) => {
+                        self.note_if_returned(tx, &attempt.ready.recording, now)?;
+                        recorded.push(attempt);
+                    }
                     // A look found it changed meanwhile: it is not ours to seal now.
                     Err(
                         CatalogError::WrongState { .. } | CatalogError::UnknownRecording { .. },
                     ) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 }
             }
-            Ok(recorded)
+            Ok::<_, FlowError>(recorded)
         })?;
         Ok(recorded)
     }

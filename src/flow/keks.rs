@@ -201,26 +201,37 @@ impl Engine {
             let why = "the date must lie 7 days ahead or more".to_owned();
             return Err(FlowError::Invalid { what: "destroying on that date", why });
         }
-        let by = grant.principal().user.clone();
-        let entry = self.entry(grant, Activity::KeyDestructionScheduled, version, now);
-        let outcome = self.catalog.write(|tx| {
-            let recordings = tx.count_keys_under(version)?;
-            if recordings > 0 {
-                return Err(FlowError::KeyInUse { version, recordings });
-            }
-            let at_ms = at.as_millis();
-            let reason = reason.to_owned();
-            let wish = Destruction { version, at_ms, recordings, reason, by };
-            self.keys.schedule_kek_destruction(&wish)?;
-            Ok(tx.append_audit(&entry).map(drop)?)
-        });
-        self.note_failed(entry, &outcome)?;
-        outcome?;
+        self.schedule_destruction(version, at, reason, &actor(grant.principal()), now)?;
         if when != DestroyWhen::Now {
             return Ok(None);
         }
         let gone = self.destroy_due(now)?;
         Ok(gone.into_iter().find(|tombstone| tombstone.version == version))
+    }
+
+    /// Sets the date on which `version` is destroyed, if no recording needs it.
+    pub(super) fn schedule_destruction(
+        &self,
+        version: u32,
+        at: Timestamp,
+        reason: &str,
+        who: &Actor,
+        now: Timestamp,
+    ) -> Result<(), FlowError> {
+        let entry = AuditEntry::new(now, who.clone(), Activity::KeyDestructionScheduled)
+            .with_numbers(&[("version", version.into())]);
+        let outcome = self.catalog.write(|tx| {
+            let recordings = tx.count_keys_under(version)?;
+            if recordings > 0 {
+                return Err(FlowError::KeyInUse { version, recordings });
+            }
+            let (reason, by) = (reason.to_owned(), who.user().to_owned());
+            let wish = Destruction { version, at_ms: at.as_millis(), recordings, reason, by };
+            self.keys.schedule_kek_destruction(&wish)?;
+            Ok(tx.append_audit(&entry).map(drop)?)
+        });
+        self.note_failed(entry, &outcome)?;
+        outcome
     }
 
     /// The certificate of a destroyed version, as text.
@@ -313,7 +324,7 @@ impl Engine {
         Ok(())
     }
 
-    fn rotate(
+    pub(super) fn rotate(
         &self,
         reason: RotationReason,
         actor: &Actor,

@@ -133,6 +133,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Result<Self, FlowError> {
         let known = parts.catalog.read(|tx| tx.stores())?;
         let backups = backup::BackupState::new(parts.backups, &parts.vault_path);
+        let erase = erase::EraseDesk::new(parts.erasure, parts.state.clone());
         let excluded = vec![parts.state, parts.vault_path];
         let stores = parts
             .stores
@@ -159,7 +160,7 @@ impl Engine {
             keks: keks::Keks::default(),
             renewal: renewal::RenewalDesk::default(),
             backups,
-            erase: erase::EraseDesk::new(parts.erasure),
+            erase,
         })
     }
 

@@ -41,6 +41,7 @@ impl Engine {
                 }
             }
         }
+        self.recall_erase_limit()?;
         self.recovered.store(true, Ordering::Release);
         Ok(abandoned)
     }

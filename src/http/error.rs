@@ -166,6 +166,13 @@ impl From<FlowError> for ApiError {
             FlowError::NoTombstone { .. } => {
                 (StatusCode::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
             }
+            FlowError::ConfirmCount { .. }
+            | FlowError::SamePerson
+            | FlowError::NoSuchJob
+            | FlowError::JobState { .. }
+            | FlowError::NoSuchHold
+            | FlowError::NoSuchRule
+            | FlowError::NotErased { .. } => (StatusCode::CONFLICT, "erasure", "TEMPORARY"),
             FlowError::ClockSuspect => (StatusCode::CONFLICT, "clock-suspect", CLOCK_SUSPECT),
             FlowError::Backup(source) => backup_refusal(source),
             FlowError::BackupRunning => {

@@ -172,7 +172,11 @@ CREATE TABLE erasure_item (
     problem    TEXT,       -- code of the last failure
     blocked_by TEXT CHECK (blocked_by IS NULL OR step = 'planned'),
     cleared_at INTEGER,    -- when nothing was found to protect it: the point of no return
-    ended_at   INTEGER CHECK ((ended_at IS NOT NULL) = (step = 'done'))
+    ended_at   INTEGER CHECK ((ended_at IS NOT NULL) = (step = 'done')),
+    -- Of the key that was destroyed, for the certificate. A version of 0: sealed to `seal_key`.
+    data_key    BLOB CHECK (length(data_key) = 16),
+    key_version INTEGER,
+    seal_key    BLOB CHECK (length(seal_key) = 8)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX erasure_item_of ON erasure_item (job, step, recording);

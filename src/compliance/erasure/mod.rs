@@ -15,7 +15,7 @@ pub mod plan;
 pub mod query;
 
 use crate::clock::Timestamp;
-use crate::domain::{JobId, RecordingId};
+use crate::domain::{DataKeyId, JobId, RecordingId};
 
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$item_doc:meta])* $item:ident = $text:literal,)* }) => {
@@ -39,6 +39,7 @@ macro_rules! named {
         }
     };
 }
+use named;
 
 named! {
     /// How the recordings of a job were chosen. What was searched for is not kept: it is personal.
@@ -208,4 +209,18 @@ pub struct ErasureItem {
     pub cleared_at: Option<Timestamp>,
     /// When it was certified.
     pub ended_at: Option<Timestamp>,
+    /// The key that was destroyed, if there was one.
+    pub key: Option<DestroyedKey>,
+}
+
+/// What is remembered of a data key once it is destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestroyedKey {
+    /// Its id; `None` where a restored backup lost it.
+    pub id: Option<DataKeyId>,
+    /// Newest version of the key-encryption key that may have wrapped it; 0: sealed to a public
+    /// key.
+    pub version: u32,
+    /// The seal key it was sealed to.
+    pub seal_key: Option<[u8; 8]>,
 }

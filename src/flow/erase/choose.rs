@@ -72,9 +72,8 @@ impl Engine {
     ) -> Result<Vec<ErasureCandidate>, FlowError> {
         let mut chosen = match selection {
             Selection::Recordings(ids) => {
-                let one = |id: &RecordingId| {
-                    tx.erasure_candidate(*id)?.ok_or(FlowError::NotFound(*id))
-                };
+                let one =
+                    |id: &RecordingId| tx.erasure_candidate(*id)?.ok_or(FlowError::NotFound(*id));
                 ids.iter().map(one).collect::<Result<Vec<_>, FlowError>>()?
             }
             Selection::Conversations(ids) => {
@@ -127,7 +126,11 @@ impl Engine {
     }
 
     /// The recordings whose original lay at `path`, absolute, in one of the stores.
-    fn recorded_at(&self, tx: &ReadTx<'_>, path: &Path) -> Result<Vec<ErasureCandidate>, FlowError> {
+    fn recorded_at(
+        &self,
+        tx: &ReadTx<'_>,
+        path: &Path,
+    ) -> Result<Vec<ErasureCandidate>, FlowError> {
         use std::os::unix::ffi::OsStrExt;
         for slot in &self.stores {
             let (Some(id), root) = (slot.id(), &slot.spec().path) else { continue };

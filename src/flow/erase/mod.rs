@@ -145,6 +145,10 @@ pub(super) struct EraseDesk {
     pub(super) policy: ErasurePolicy,
     /// Holds the rate, and stops the eraser at once.
     pub(super) throttle: Throttle,
+    /// The state folder, for what its medium can promise.
+    pub(super) state: PathBuf,
+    /// The program stops: nothing more is begun.
+    pub(super) stopping: AtomicBool,
     /// Something was ordered, lifted, resumed or changed since the last batch.
     pub(super) rung: AtomicBool,
     /// Recordings behind the point of no return: whoever still plays one is cut off.
@@ -172,8 +176,10 @@ pub(super) struct Inner {
 }
 
 impl EraseDesk {
-    pub(super) fn new(policy: ErasurePolicy) -> Self {
+    pub(super) fn new(policy: ErasurePolicy, state: PathBuf) -> Self {
         Self {
+            state,
+            stopping: AtomicBool::new(false),
             throttle: Throttle::new(policy.bytes_per_second),
             policy,
             rung: AtomicBool::new(true),
@@ -201,9 +207,13 @@ mod tests {
     fn a_window_may_span_midnight() {
         let night = Window { from: 22 * 60, to: 6 * 60 };
         let noon = Window { from: 11 * 60, to: 13 * 60 };
-        for (hour, at_night, at_noon) in
-            [(0, true, false), (5, true, false), (6, false, false), (12, false, true), (22, true, false)]
-        {
+        for (hour, at_night, at_noon) in [
+            (0, true, false),
+            (5, true, false),
+            (6, false, false),
+            (12, false, true),
+            (22, true, false),
+        ] {
             assert_eq!(night.is_open(hour * 60), at_night, "{hour}");
             assert_eq!(noon.is_open(hour * 60), at_noon, "{hour}");
         }

@@ -4,6 +4,7 @@
 //! not there; whoever asks again finds what is owed already.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::access::{self, Grant};
 use crate::catalog::CatalogTx;
@@ -15,7 +16,7 @@ use crate::domain::JobId;
 use crate::flow::desk::actor;
 use crate::flow::{Engine, FlowError};
 
-use super::{ErasureOrder, Ordered, object};
+use super::{ErasureOrder, Ordered, Selection, object};
 
 /// What is done to a job, or to the whole queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +125,8 @@ impl Engine {
         now: Timestamp,
     ) -> Result<ErasureJob, FlowError> {
         let who = actor(grant.principal());
-        let entry = AuditEntry::new(now, who.clone(), Activity::ErasureApproved).on_object(object(id));
+        let entry =
+            AuditEntry::new(now, who.clone(), Activity::ErasureApproved).on_object(object(id));
         let outcome = self.catalog.write(|tx| {
             let job = job_of(tx, id)?;
             if job.requested_by == who.user() {
@@ -159,9 +161,11 @@ impl Engine {
         let (from, to, activity): (&[S], S, Activity) = match control {
             JobControl::Pause => (&[S::Running], S::Paused, Activity::ErasurePaused),
             JobControl::Resume => (&[S::Paused], S::Running, Activity::ErasureResumed),
-            JobControl::Cancel => {
-                (&[S::AwaitingApproval, S::Running, S::Paused], S::Cancelled, Activity::ErasureCancelled)
-            }
+            JobControl::Cancel => (
+                &[S::AwaitingApproval, S::Running, S::Paused],
+                S::Cancelled,
+                Activity::ErasureCancelled,
+            ),
         };
         let who = actor(grant.principal());
         let job = self.catalog.write(|tx| {
@@ -196,8 +200,7 @@ impl Engine {
         is_paused: bool,
         now: Timestamp,
     ) -> Result<(), FlowError> {
-        let activity =
-            if is_paused { Activity::ErasurePaused } else { Activity::ErasureResumed };
+        let activity = if is_paused { Activity::ErasurePaused } else { Activity::ErasureResumed };
         let entry = AuditEntry::new(now, actor(grant.principal()), activity).because("queue");
         self.catalog.write(|tx| {
             tx.set_meta(PAUSED, if is_paused { b"1" } else { b"0" })?;
@@ -249,6 +252,30 @@ impl Engine {
         self.erase.rung.store(true, Ordering::Release);
     }
 
+    /// What the daemon does about erasures besides erasing: looks for what became final, and once
+    /// a day for what is due by the rules of retention, if it is told to.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Catalog`], [`FlowError::Keys`]; nothing is half done.
+    pub fn tend_erasures(&self, now: Timestamp) -> Result<(), FlowError> {
+        self.tend_finality(now)?;
+        let is_time = self.erase.inner().retention_at.is_none_or(|at| at <= now);
+        if !self.erase.policy.retention_daily || !is_time || self.is_clock_suspect() {
+            return Ok(());
+        }
+        self.erase.inner().retention_at = Some(now.plus(DAILY));
+        let plan = self.plan_of(&Selection::Due, now)?;
+        let (selection, reason) = (SelectedBy::Due, ErasureReason::Retention);
+        self.mark(plan, selection, reason, JobState::Running, &Actor::DAEMON, now)?;
+        Ok(())
+    }
+
+    /// Keeps the reason why a whole batch failed, for status.
+    pub fn note_erase_problem(&self, problem: String) {
+        self.erase.inner().problem = Some(problem);
+    }
+
     /// True once after something changed: the driver wakes the eraser then.
     pub fn take_eraser_bell(&self) -> bool {
         self.erase.rung.swap(false, Ordering::AcqRel)
@@ -256,7 +283,12 @@ impl Engine {
 
     /// Ends a running overwrite at its next piece: the program stops.
     pub fn stop_eraser(&self) {
+        self.erase.stopping.store(true, Ordering::Release);
         self.erase.throttle.stop();
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.erase.stopping.load(Ordering::Acquire)
     }
 }
 
@@ -277,5 +309,6 @@ fn job_of(tx: &CatalogTx<'_>, id: JobId) -> Result<ErasureJob, FlowError> {
     tx.erasure_job(id)?.ok_or(FlowError::NoSuchJob)
 }
 
+const DAILY: Duration = Duration::from_secs(86_400);
 const PAUSED: &str = "erasure.paused";
 const LIMIT: &str = "erasure.bytes_per_second";

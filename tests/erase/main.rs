@@ -1,0 +1,6 @@
+//! Erasure from the order to the certificate, with the real engine on real files.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod ground;
+mod journey;
