@@ -165,7 +165,7 @@ impl Engine {
         })
     }
 
-    fn job_detail(&self, job: ErasureJob, now: Timestamp) -> JobDetail {
+    pub(super) fn job_detail(&self, job: ErasureJob, now: Timestamp) -> JobDetail {
         let pace = self.erase.inner().rate.pace(now);
         let eta = match job.state {
             JobState::Running => pace.eta(job.progress),
