@@ -22,6 +22,8 @@ fn state(done: u64, oldest_secs: u64, jobs: &[(JobId, JobState)]) -> ErasurePuls
         active: Vec::new(),
         certificates: 0,
         not_final: 0,
+        files_total: 0,
+        bytes_total: 0,
         problem: None,
     };
     let detail = |&(id, state): &(JobId, JobState)| JobDetail {
