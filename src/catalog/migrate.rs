@@ -61,6 +61,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/003_backups.sql"),
     include_str!("migrations/005_attributes.sql"),
     include_str!("migrations/006_erasure.sql"),
+    include_str!("migrations/007_answers.sql"),
 ];
 
 /// "RSEA", so that `file` and we can tell a catalog from any other SQLite database.
