@@ -200,11 +200,7 @@ fn erasures(registry: &mut Registry, erasure: &ErasureStatus) {
             "How long the oldest obligation waits",
             seconds(erasure.oldest_pending),
         ),
-        (
-            "erasure_late",
-            "1 while that is longer than was allowed",
-            i64::from(erasure.is_late),
-        ),
+        ("erasure_late", "1 while that is longer than was allowed", i64::from(erasure.is_late)),
         (
             "erasure_rate_bytes_per_second",
             "Bytes erased per second, of the last minute of work",
@@ -228,11 +224,7 @@ fn erasures(registry: &mut Registry, erasure: &ErasureStatus) {
         registry.register(name, help, gauge);
     }
     for (name, help, value) in [
-        (
-            "erasure_certificates",
-            "Certificates of erasure ever issued",
-            erasure.certificates,
-        ),
+        ("erasure_certificates", "Certificates of erasure ever issued", erasure.certificates),
         ("erasure_files", "Recordings erased since start", erasure.files_total),
         ("erasure_bytes", "Bytes erased since start", erasure.bytes_total),
     ] {

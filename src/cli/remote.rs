@@ -179,8 +179,7 @@ impl Remote {
             if !last_id.is_empty() {
                 more.push((HeaderName::from_static("last-event-id"), last_id));
             }
-            let mut body =
-                self.request_as(Method::GET, target, None, &more).await?.into_body();
+            let mut body = self.request_as(Method::GET, target, None, &more).await?.into_body();
             while let Some(Ok(frame)) = body.frame().await {
                 if let Some(bytes) = frame.data_ref()
                     && hear(bytes)?

@@ -5,16 +5,14 @@ mod order;
 mod view;
 
 use axum::Json;
-use axum::extract::{Path, State};
 use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::access::{
-    ApproveErasures, Grant, ManageErasures, ManageKeys, ViewErasures,
-};
+use crate::access::{ApproveErasures, Grant, ManageErasures, ManageKeys, ViewErasures};
 use crate::catalog::ItemFilter;
 use crate::clock::Timestamp;
 use crate::domain::JobId;
@@ -219,7 +217,10 @@ impl Finalize {
         match (&self.at, self.now) {
             (None, false) => Ok(DestroyWhen::Later),
             (Some(text), false) => words::parse_time(text).map(DestroyWhen::At).ok_or_else(|| {
-                ApiError::bad_request("`at` is a moment", "write 2027-01-31 or 2027-01-31T10:00:00Z")
+                ApiError::bad_request(
+                    "`at` is a moment",
+                    "write 2027-01-31 or 2027-01-31T10:00:00Z",
+                )
             }),
             (None, true) if self.confirm.as_deref() == Some("destroy") => Ok(DestroyWhen::Now),
             (None, true) => Err(ApiError::bad_request(
@@ -304,7 +305,10 @@ pub(super) async fn forget_backup(
 ) -> Result<StatusCode, ApiError> {
     let Path(text) = id?;
     let id = uuid::Uuid::try_parse(&text).map_err(|_| {
-        ApiError::bad_request("this is not the id of a backup", "`recseal backup status` lists them")
+        ApiError::bad_request(
+            "this is not the id of a backup",
+            "`recseal backup status` lists them",
+        )
     })?;
     services.run(move |engine, now| engine.forget_backup(&grant, id, now)).await?;
     Ok(StatusCode::NO_CONTENT)

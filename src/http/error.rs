@@ -346,8 +346,10 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ").chars().take(300).collect()
 }
 
-const NOT_ERASED: &str = "a certificate comes with the end: `recseal erase status` shows how far it is";
-const SAME_PERSON: &str = "somebody else has to approve it: another user, or a token of another name";
+const NOT_ERASED: &str =
+    "a certificate comes with the end: `recseal erase status` shows how far it is";
+const SAME_PERSON: &str =
+    "somebody else has to approve it: another user, or a token of another name";
 const BACKUP_FOLDER: &str = "check that the folder exists, has room and is writable";
 const CLOCK_SUSPECT: &str = "set the clock of this host right, by NTP for example, then try again";
 const KEY_IN_USE: &str = "`recseal keys rewrap --wait` moves them to the active version; those of \

@@ -185,34 +185,76 @@ pub const ROUTES: &[Route] = {
             get(backup::tombstones)
         }),
         route("POST", "/api/v1/backup/{id}", Some(P::BackupManage), Quick, || post(backup::note)),
-        route("POST", "/api/v1/erasures/plan", Some(P::ErasureOrder), Slow, || { post(erasures::plan).layer(DefaultBodyLimit::max(erasures::ORDER_BYTES_MAX)) }),
-        route("POST", "/api/v1/erasures", Some(P::ErasureOrder), Slow, || { post(erasures::order).layer(DefaultBodyLimit::max(erasures::ORDER_BYTES_MAX)) }),
-        route("GET", "/api/v1/erasures", Some(P::ErasureView), Quick, || { get(erasures::list) }),
-        route("GET", "/api/v1/erasures/status", Some(P::ErasureView), Quick, || { get(erasures::status) }),
-        route("GET", "/api/v1/erasures/events", Some(P::ErasureView), Quick, || { get(erasures::events) }),
-        route("POST", "/api/v1/erasures/pause", Some(P::ErasureManage), Quick, || { post(erasures::pause) }),
-        route("POST", "/api/v1/erasures/resume", Some(P::ErasureManage), Quick, || { post(erasures::resume) }),
-        route("PUT", "/api/v1/erasures/limit", Some(P::ErasureManage), Quick, || { put(erasures::limit) }),
-        route("POST", "/api/v1/erasures/finalize", Some(P::KeyManage), Slow, || { post(erasures::finalize) }),
-        route("GET", "/api/v1/erasures/{id}", Some(P::ErasureView), Quick, || { get(erasures::show) }),
-        route("GET", "/api/v1/erasures/{id}/items", Some(P::ErasureView), Quick, || { get(erasures::items) }),
-        route("POST", "/api/v1/erasures/{id}/approve", Some(P::ErasureApprove), Quick, || { post(erasures::approve) }),
-        route("POST", "/api/v1/erasures/{id}/pause", Some(P::ErasureManage), Quick, || { post(erasures::pause_one) }),
-        route("POST", "/api/v1/erasures/{id}/resume", Some(P::ErasureManage), Quick, || { post(erasures::resume_one) }),
-        route("POST", "/api/v1/erasures/{id}/cancel", Some(P::ErasureManage), Quick, || { post(erasures::cancel) }),
-        route("GET", "/api/v1/recordings/{id}/certificate", Some(P::ErasureView), Quick, || { get(erasures::certificate) }),
-        route("GET", "/api/v1/recordings/{id}/protections", Some(P::HoldView), Quick, || { get(holds::protections) }),
-        route("PUT", "/api/v1/recordings/{id}/mifid", Some(P::HoldPlace), Quick, || { put(holds::mark) }),
-        route("DELETE", "/api/v1/recordings/{id}/mifid", Some(P::HoldLift), Quick, || { delete(holds::unmark) }),
-        route("GET", "/api/v1/holds", Some(P::HoldView), Quick, || { get(holds::list) }),
-        route("POST", "/api/v1/holds", Some(P::HoldPlace), Quick, || { post(holds::place) }),
-        route("GET", "/api/v1/holds/{id}", Some(P::HoldView), Quick, || { get(holds::show) }),
-        route("DELETE", "/api/v1/holds/{id}", Some(P::HoldLift), Quick, || { delete(holds::lift) }),
-        route("GET", "/api/v1/retention/rules", Some(P::HoldView), Quick, || { get(retention::list) }),
-        route("POST", "/api/v1/retention/rules", Some(P::RetentionManage), Quick, || { post(retention::add) }),
-        route("DELETE", "/api/v1/retention/rules/{id}", Some(P::RetentionManage), Quick, || { delete(retention::remove) }),
-        route("POST", "/api/v1/retention/plan", Some(P::ErasureOrder), Slow, || { post(retention::plan) }),
-        route("POST", "/api/v1/backup/{id}/forget", Some(P::BackupManage), Quick, || { post(erasures::forget_backup) }),
+        route("POST", "/api/v1/erasures/plan", Some(P::ErasureOrder), Slow, || {
+            post(erasures::plan).layer(DefaultBodyLimit::max(erasures::ORDER_BYTES_MAX))
+        }),
+        route("POST", "/api/v1/erasures", Some(P::ErasureOrder), Slow, || {
+            post(erasures::order).layer(DefaultBodyLimit::max(erasures::ORDER_BYTES_MAX))
+        }),
+        route("GET", "/api/v1/erasures", Some(P::ErasureView), Quick, || get(erasures::list)),
+        route("GET", "/api/v1/erasures/status", Some(P::ErasureView), Quick, || {
+            get(erasures::status)
+        }),
+        route("GET", "/api/v1/erasures/events", Some(P::ErasureView), Quick, || {
+            get(erasures::events)
+        }),
+        route("POST", "/api/v1/erasures/pause", Some(P::ErasureManage), Quick, || {
+            post(erasures::pause)
+        }),
+        route("POST", "/api/v1/erasures/resume", Some(P::ErasureManage), Quick, || {
+            post(erasures::resume)
+        }),
+        route("PUT", "/api/v1/erasures/limit", Some(P::ErasureManage), Quick, || {
+            put(erasures::limit)
+        }),
+        route("POST", "/api/v1/erasures/finalize", Some(P::KeyManage), Slow, || {
+            post(erasures::finalize)
+        }),
+        route("GET", "/api/v1/erasures/{id}", Some(P::ErasureView), Quick, || get(erasures::show)),
+        route("GET", "/api/v1/erasures/{id}/items", Some(P::ErasureView), Quick, || {
+            get(erasures::items)
+        }),
+        route("POST", "/api/v1/erasures/{id}/approve", Some(P::ErasureApprove), Quick, || {
+            post(erasures::approve)
+        }),
+        route("POST", "/api/v1/erasures/{id}/pause", Some(P::ErasureManage), Quick, || {
+            post(erasures::pause_one)
+        }),
+        route("POST", "/api/v1/erasures/{id}/resume", Some(P::ErasureManage), Quick, || {
+            post(erasures::resume_one)
+        }),
+        route("POST", "/api/v1/erasures/{id}/cancel", Some(P::ErasureManage), Quick, || {
+            post(erasures::cancel)
+        }),
+        route("GET", "/api/v1/recordings/{id}/certificate", Some(P::ErasureView), Quick, || {
+            get(erasures::certificate)
+        }),
+        route("GET", "/api/v1/recordings/{id}/protections", Some(P::HoldView), Quick, || {
+            get(holds::protections)
+        }),
+        route("PUT", "/api/v1/recordings/{id}/mifid", Some(P::HoldPlace), Quick, || {
+            put(holds::mark)
+        }),
+        route("DELETE", "/api/v1/recordings/{id}/mifid", Some(P::HoldLift), Quick, || {
+            delete(holds::unmark)
+        }),
+        route("GET", "/api/v1/holds", Some(P::HoldView), Quick, || get(holds::list)),
+        route("POST", "/api/v1/holds", Some(P::HoldPlace), Quick, || post(holds::place)),
+        route("GET", "/api/v1/holds/{id}", Some(P::HoldView), Quick, || get(holds::show)),
+        route("DELETE", "/api/v1/holds/{id}", Some(P::HoldLift), Quick, || delete(holds::lift)),
+        route("GET", "/api/v1/retention/rules", Some(P::HoldView), Quick, || get(retention::list)),
+        route("POST", "/api/v1/retention/rules", Some(P::RetentionManage), Quick, || {
+            post(retention::add)
+        }),
+        route("DELETE", "/api/v1/retention/rules/{id}", Some(P::RetentionManage), Quick, || {
+            delete(retention::remove)
+        }),
+        route("POST", "/api/v1/retention/plan", Some(P::ErasureOrder), Slow, || {
+            post(retention::plan)
+        }),
+        route("POST", "/api/v1/backup/{id}/forget", Some(P::BackupManage), Quick, || {
+            post(erasures::forget_backup)
+        }),
     ]
 };
 

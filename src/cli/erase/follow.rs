@@ -28,14 +28,19 @@ pub(super) fn job(
     let path = format!("{JOBS}/{id}");
     let view = View::new(global);
     let is_over = |job: &Value| is_ended(job) || (is_waiting && is_stuck(job));
-    let last = watch(remote, &path, &mut |event| {
-        let is_mine = event.name == "job";
-        let found: Value = serde_json::from_str(&event.data).unwrap_or_default();
-        (is_mine && found["id"] == *id).then_some(found)
-    }, &mut |job| {
-        view.show(&job["progress"], &job_line(job));
-        is_over(job)
-    })?;
+    let last = watch(
+        remote,
+        &path,
+        &mut |event| {
+            let is_mine = event.name == "job";
+            let found: Value = serde_json::from_str(&event.data).unwrap_or_default();
+            (is_mine && found["id"] == *id).then_some(found)
+        },
+        &mut |job| {
+            view.show(&job["progress"], &job_line(job));
+            is_over(job)
+        },
+    )?;
     view.end();
     Ok(last)
 }
@@ -43,12 +48,17 @@ pub(super) fn job(
 /// Follows the queue until nothing is left that may go; as it was last seen.
 pub(super) fn queue(global: &Global, remote: &Remote) -> Result<Value, Failure> {
     let view = View::new(global);
-    let last = watch(remote, &format!("{JOBS}/status"), &mut |event| {
-        (event.name == "queue").then(|| serde_json::from_str(&event.data).unwrap_or_default())
-    }, &mut |queue: &Value| {
-        view.show(queue, &queue_line(queue));
-        number(queue, "pending_files") == 0
-    })?;
+    let last = watch(
+        remote,
+        &format!("{JOBS}/status"),
+        &mut |event| {
+            (event.name == "queue").then(|| serde_json::from_str(&event.data).unwrap_or_default())
+        },
+        &mut |queue: &Value| {
+            view.show(queue, &queue_line(queue));
+            number(queue, "pending_files") == 0
+        },
+    )?;
     view.end();
     Ok(last)
 }
@@ -217,11 +227,9 @@ pub(super) fn queue_line(queue: &Value) -> String {
     if let Some(oldest) = queue["oldest_pending_seconds"].as_u64() {
         line.push_str(&format!(" · oldest {}", span(oldest)));
     }
-    for (name, says) in [
-        ("late", "LATE"),
-        ("paused", "paused"),
-        ("outside_window", "not the time of day for it"),
-    ] {
+    for (name, says) in
+        [("late", "LATE"), ("paused", "paused"), ("outside_window", "not the time of day for it")]
+    {
         if queue[name] == true {
             line.push_str(&format!(" · {says}"));
         }

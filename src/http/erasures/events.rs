@@ -255,7 +255,8 @@ impl Feed {
             let mut stopped = services.stopped.clone();
             loop {
                 let known: Vec<JobId> = feed.ring().jobs.keys().copied().collect();
-                let pulse = services.run(move |e, now| e.erasure_pulse(&known, JOBS_MAX, now)).await;
+                let pulse =
+                    services.run(move |e, now| e.erasure_pulse(&known, JOBS_MAX, now)).await;
                 let mut is_busy = false;
                 match pulse {
                     Ok(state) => {

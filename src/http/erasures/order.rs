@@ -7,11 +7,11 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Json;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::body::Bytes;
-use axum::Json;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -96,9 +96,7 @@ pub(crate) async fn order(
         return answer(placed(&services, grant, order).await?);
     };
     let user = grant.principal().user.clone();
-    let asked = services
-        .run(move |engine, _| engine.repeatable(&user, ROUTE, &key, &body))
-        .await;
+    let asked = services.run(move |engine, _| engine.repeatable(&user, ROUTE, &key, &body)).await;
     let _turn = services.in_flight.enter(asked).ok_or_else(|| {
         ApiError::new(
             StatusCode::CONFLICT,
@@ -121,7 +119,8 @@ pub(crate) async fn order(
     }
     let (status, text) = placed(&services, grant, order).await?;
     let kept = text.clone();
-    let work = move |engine: &crate::flow::Engine, now| engine.keep_answer(asked, status, &kept, now);
+    let work =
+        move |engine: &crate::flow::Engine, now| engine.keep_answer(asked, status, &kept, now);
     if let Err(error) = services.run(work).await {
         // The order stands; only a repetition would be answered in other words.
         tracing::warn!(error = crate::flow::chain(&error), "an answer was not kept");
