@@ -39,6 +39,7 @@ macro_rules! named {
         }
     };
 }
+use named;
 
 named! {
     /// How the recordings of a job were chosen. What was searched for is not kept: it is personal.
