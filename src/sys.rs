@@ -1,11 +1,12 @@
-//! System calls that rustix lacks: leases, early write-back and the map of a file's extents.
+//! System calls that rustix lacks: leases, early write-back, the map of a file's extents, what
+//! ext4 does to its journal, and the I/O priority of a thread.
 //!
 //! The only module that may say `unsafe`. Each function makes one kind of call, states why it is
 //! sound, and is tested against the real kernel.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// What the kernel says about other openers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,93 @@ pub fn extents(file: &File) -> io::Result<Vec<Extent>> {
     }
 }
 
+/// Which inode this is among all that had its number; `None` where the file system does not count.
+#[expect(unsafe_code, reason = "rustix has no FS_IOC_GETVERSION")]
+pub fn generation(file: &File) -> Option<u32> {
+    let mut version = [0_u32; 2]; // declared as a long, written as an int: room for both
+    // SAFETY: the kernel writes no more than a long, which is what is lent to it.
+    ok(unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETVERSION, &raw mut version) }).ok()?;
+    Some(version[0])
+}
+
+/// How many pages of `file` the page cache holds.
+///
+/// # Errors
+///
+/// `NOSYS` before Linux 6.5.
+#[expect(unsafe_code, reason = "rustix has no cachestat")]
+pub fn cached_pages(file: &File) -> io::Result<u64> {
+    let whole = [0_u64; 2]; // from 0, length 0: to the end
+    let mut counts = [0_u64; 5];
+    let (fd, range, counted) = (file.as_raw_fd(), &raw const whole, &raw mut counts);
+    // SAFETY: the kernel reads a `struct cachestat_range` of two u64 and writes a `struct
+    // cachestat` of five; both live across the call.
+    if unsafe { libc::syscall(SYS_CACHESTAT, fd, range, counted, 0) } == -1 {
+        return Err(last_error());
+    }
+    Ok(counts[0])
+}
+
+/// What is done to the blocks of a journal once nothing in it is needed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JournalWipe {
+    /// Zeros are written over it, or the device is told to.
+    Zero,
+    /// The device is told that nobody needs it.
+    Discard,
+}
+
+/// Makes ext4 write its journal home and then wipe it. `on` is any open file or folder of the file
+/// system; needs `CAP_SYS_ADMIN`. Every change to that file system waits meanwhile: a few
+/// milliseconds where the device zeroes by itself, else as long as writing the journal takes.
+///
+/// # Errors
+///
+/// `PERM` without the right, `NOTTY` where it is no ext4 or an old kernel, `NODEV` where it has no
+/// journal, `NOTSUP` if the device cannot discard. The journal is as it was, or wiped in part.
+#[expect(unsafe_code, reason = "rustix has no EXT4_IOC_CHECKPOINT")]
+pub fn checkpoint_journal(on: BorrowedFd<'_>, wipe: JournalWipe) -> io::Result<()> {
+    let flags: u32 = match wipe {
+        JournalWipe::Discard => 1,
+        JournalWipe::Zero => 2,
+    };
+    // SAFETY: the kernel reads one u32, which lives across the call.
+    ok(unsafe { libc::ioctl(on.as_raw_fd(), EXT4_IOC_CHECKPOINT, &raw const flags) })
+}
+
+/// The I/O priority of the calling thread, as the kernel packs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoPriority(libc::c_int);
+
+impl IoPriority {
+    /// Served when nobody else wants the disk, where its scheduler knows priorities.
+    pub const IDLE: Self = Self(3 << 13);
+
+    /// What the calling thread has now.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel has no such thing.
+    #[expect(unsafe_code, reason = "rustix has no ioprio_get")]
+    pub fn current() -> io::Result<Self> {
+        // SAFETY: takes and gives numbers only.
+        let got = unsafe { libc::syscall(libc::SYS_ioprio_get, IOPRIO_WHO_PROCESS, 0) };
+        libc::c_int::try_from(got).ok().filter(|got| *got >= 0).map(Self).ok_or_else(last_error)
+    }
+
+    /// Gives the calling thread this priority.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel has no such thing, or forbids it.
+    #[expect(unsafe_code, reason = "rustix has no ioprio_set")]
+    pub fn set(self) -> io::Result<()> {
+        // SAFETY: takes and gives numbers only.
+        let set = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, self.0) };
+        if set == -1 { Err(last_error()) } else { Ok(()) }
+    }
+}
+
 #[expect(unsafe_code, reason = "rustix has no leases")]
 fn try_lease(file: &File, kind: libc::c_int) -> io::Result<LeaseVerdict> {
     let fd = file.as_raw_fd();
@@ -145,7 +233,11 @@ fn try_lease(file: &File, kind: libc::c_int) -> io::Result<LeaseVerdict> {
 }
 
 fn ok(returned: libc::c_int) -> io::Result<()> {
-    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if returned == -1 { Err(last_error()) } else { Ok(()) }
+}
+
+fn last_error() -> io::Error {
+    io::Error::last_os_error()
 }
 
 /// `struct fiemap` of `linux/fiemap.h` with a fixed number of extents.
@@ -182,6 +274,14 @@ const EXTENTS_PER_CALL: usize = 64;
 const EXTENTS_MAX: usize = 1 << 20;
 /// `_IOWR('f', 11, struct fiemap)`.
 const FS_IOC_FIEMAP: libc::Ioctl = 0xC020_660B_u32 as libc::Ioctl;
+/// `_IOR('v', 1, long)`; its number tells the length of a long.
+const FS_IOC_GETVERSION: libc::Ioctl =
+    (0x8000_7601_u32 | ((size_of::<libc::c_long>() as u32) << 16)) as libc::Ioctl;
+/// `_IOW('f', 43, __u32)`.
+const EXT4_IOC_CHECKPOINT: libc::Ioctl = 0x4004_662B_u32 as libc::Ioctl;
+/// Not in `libc` for every target; the number is the same on all of Linux but alpha.
+const SYS_CACHESTAT: libc::c_long = 451;
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const FIEMAP_FLAG_SYNC: u32 = 1;
 const FIEMAP_EXTENT_LAST: u32 = 1;
 /// Not in `libc` for every target; the number is the same on all of Linux.
@@ -191,6 +291,7 @@ const F_SETSIG: libc::c_int = 10;
 mod tests {
     use super::*;
     use std::fs::OpenOptions;
+    use std::os::fd::AsFd;
     use std::os::unix::fs::FileExt;
 
     /// Planted faults: asking for the wrong kind of lease (the reader is then seen as a writer),
@@ -254,5 +355,60 @@ mod tests {
         assert_eq!(mapped, pieces * 4096, "{} extents", found.len());
         assert!(found.is_sorted_by_key(|extent| extent.logical));
         assert!(kick_writeback(&file, u64::MAX, 0).is_err());
+    }
+
+    /// Planted faults: dirty pages counted (the third number), and the range turned around.
+    #[test]
+    fn what_was_just_written_is_cached_until_it_is_dropped() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[7; 3 * 4096], 0).unwrap();
+        file.sync_data().unwrap();
+        let Ok(pages) = cached_pages(&file) else { return eprintln!("SKIP: before Linux 6.5") };
+        assert_eq!(pages, 3);
+        let magic = rustix::fs::fstatfs(&file).unwrap().f_type as u64;
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        let is_in_memory = magic == 0x0102_1994;
+        assert_eq!(cached_pages(&file).unwrap(), if is_in_memory { 3 } else { 0 });
+    }
+
+    /// Planted fault: the number without the length of a long, which the kernel does not know.
+    #[test]
+    fn an_inode_number_used_again_has_another_generation() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for name in ["first", "second", "third"] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            let Some(generation) = generation(&file) else {
+                return eprintln!("SKIP: no generations");
+            };
+            assert_eq!(generation, super::generation(&file).unwrap());
+            seen.insert(generation);
+        }
+        assert!(seen.len() > 1, "{seen:?}");
+    }
+
+    /// What a success does is shown on raw devices. Planted fault: `EXT4_IOC_GETSTATE`, number 41,
+    /// which ext4 takes and answers.
+    #[test]
+    fn only_ext4_has_such_a_journal() {
+        let proc = File::open("/proc/self").unwrap();
+        for wipe in [JournalWipe::Zero, JournalWipe::Discard] {
+            let error = checkpoint_journal(proc.as_fd(), wipe).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
+        }
+    }
+
+    /// Planted fault: the class not shifted, which the kernel takes for a priority of no class.
+    #[test]
+    fn an_idle_thread_is_told_from_others() {
+        let thread = std::thread::spawn(|| {
+            let before = IoPriority::current().unwrap();
+            IoPriority::IDLE.set().unwrap();
+            assert_eq!(IoPriority::current().unwrap(), IoPriority::IDLE);
+            before.set().unwrap();
+            assert_eq!(IoPriority::current().unwrap(), before);
+            assert_ne!(before, IoPriority::IDLE);
+        });
+        thread.join().unwrap();
     }
 }

@@ -4,8 +4,11 @@
 //! views. A [`StorePath`] may hold a phone number, so it prints as nothing: whoever needs the
 //! bytes says [`StorePath::expose_bytes`], and that word can be searched for.
 
+mod journal;
 pub mod lifecycle;
 pub mod xattr;
+
+pub use journal::JournalFate;
 
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;

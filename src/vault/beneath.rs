@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use crate::domain::StorePath;
+use crate::domain::{Fingerprint, StorePath};
 
 use super::observe;
 use super::storage_kind::Storage;
@@ -82,6 +82,45 @@ pub(super) fn unlink(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Gives the file `inode` its own name back, or one beside it if that was taken meanwhile: it is
+/// then found as a new file. Durable on return.
+pub(super) fn put_back(
+    folder: &Folder,
+    from: &[u8],
+    path: &StorePath,
+    inode: u64,
+) -> io::Result<()> {
+    let own = path.expose_name();
+    match rename(folder.as_fd(), from, own) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            rename(folder.as_fd(), from, &name_beside(own, inode))?;
+        }
+        done => done?,
+    }
+    folder.sync()
+}
+
+/// `call.wav` becomes `call.kept-INODE.wav`; a name that would grow too long is cut at its front.
+pub(super) fn name_beside(name: &[u8], inode: u64) -> Vec<u8> {
+    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0);
+    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
+    let kept = [format!(".kept-{inode}").as_bytes(), extension].concat();
+    let room = NAME_BYTES_MAX.saturating_sub(kept.len()).min(stem.len());
+    [&stem[stem.len() - room..], &kept].concat()
+}
+
+/// Which content `stat` is of.
+pub(super) fn fingerprint(stat: &Stat) -> Fingerprint {
+    let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
+    Fingerprint {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+        modified_ns: nanos(stat.st_mtime, stat.st_mtime_nsec as i64),
+        changed_ns: nanos(stat.st_ctime, stat.st_ctime_nsec as i64),
+    }
+}
+
 /// True if `stat` is a plain file.
 pub(super) fn is_regular(stat: &Stat) -> bool {
     rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
@@ -90,7 +129,7 @@ pub(super) fn is_regular(stat: &Stat) -> bool {
 /// The folders of one batch, each opened once and synced once.
 pub(super) struct Folders<'r> {
     root: BorrowedFd<'r>,
-    open: HashMap<Option<StorePath>, Arc<Folder>>,
+    known: HashMap<Option<StorePath>, Arc<Folder>>,
 }
 
 /// One of them.
@@ -101,18 +140,26 @@ pub(super) struct Folder {
 
 impl<'r> Folders<'r> {
     pub(super) fn new(root: BorrowedFd<'r>) -> Self {
-        Self { root, open: HashMap::new() }
+        Self { root, known: HashMap::new() }
+    }
+
+    /// The root itself.
+    pub(super) fn root(&mut self) -> io::Result<Arc<Folder>> {
+        self.open(None)
     }
 
     /// The folder of `path`, which has to exist.
     pub(super) fn of(&mut self, path: &StorePath) -> io::Result<Arc<Folder>> {
-        let folder = path.folder();
-        if let Some(known) = self.open.get(&folder) {
+        self.open(path.folder())
+    }
+
+    fn open(&mut self, folder: Option<StorePath>) -> io::Result<Arc<Folder>> {
+        if let Some(known) = self.known.get(&folder) {
             return Ok(Arc::clone(known));
         }
         let fd = open_folder(self.root, folder.as_ref())?;
         let opened = Arc::new(Folder { fd, storage: OnceLock::new() });
-        self.open.insert(folder, Arc::clone(&opened));
+        self.known.insert(folder, Arc::clone(&opened));
         Ok(opened)
     }
 }
@@ -138,5 +185,6 @@ impl AsFd for Folder {
     }
 }
 
+const NAME_BYTES_MAX: usize = 255;
 const MODE_FILE: Mode = Mode::from_raw_mode(0o600);
 const MODE_FOLDER: Mode = Mode::from_raw_mode(0o700);

@@ -4,10 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::domain::{DestructionEvidence, StorePath};
+use crate::domain::{DestructionEvidence, JournalFate, StorePath};
 use crate::seal::ReadAt;
 
-use super::{Draft, SealedMedia, Vault, VaultError};
+use super::pace::Pace;
+use super::{Doomed, Draft, Overwritten, SealedMedia, Vault, VaultError};
 
 /// Counts operations and fails one of them, or each from one on.
 #[derive(Clone, Debug)]
@@ -108,6 +109,32 @@ impl<V: Vault> Vault for FaultyVault<V> {
         let evidence = self.inner.destroy(path)?;
         self.step()?; // destroyed, and nobody heard of it
         Ok(evidence)
+    }
+
+    fn overwrite_many(
+        &self,
+        doomed: &[Doomed],
+        pace: &dyn Pace,
+    ) -> Vec<Result<Overwritten, VaultError>> {
+        let one = |doomed: &Doomed| {
+            self.step()?;
+            let done = self.inner.overwrite_many(std::slice::from_ref(doomed), pace);
+            let done = done.into_iter().next().expect("one copy has one result")?;
+            self.step()?; // overwritten, and nobody heard of it
+            Ok(done)
+        };
+        doomed.iter().map(one).collect()
+    }
+
+    fn unlink_many(&self, doomed: &[Doomed]) -> Vec<Result<JournalFate, VaultError>> {
+        let one = |doomed: &Doomed| {
+            self.step()?;
+            let done = self.inner.unlink_many(std::slice::from_ref(doomed));
+            let fate = done.into_iter().next().expect("one copy has one result")?;
+            self.step()?; // gone, and nobody heard of it
+            Ok(fate)
+        };
+        doomed.iter().map(one).collect()
     }
 
     fn exists(&self, path: &StorePath) -> Result<bool, VaultError> {

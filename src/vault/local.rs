@@ -7,11 +7,13 @@ use std::path::Path;
 
 use rustix::fs::{Advice, Dir, Mode, OFlags};
 
-use crate::domain::{DestructionEvidence, Overwrite, StorePath};
+use crate::domain::{DestructionEvidence, JournalFate, Overwrite, StorePath};
 
 use super::beneath::{self, Folders};
 use super::draft::{DRAFT_SUFFIX, Draft, draft_name};
+use super::erase::{self, Doomed, Identity, Overwritten, Target};
 use super::overwrite::Overwriter;
+use super::pace::Pace;
 use super::{BESIDE_SUFFIX, SealedMedia, Vault, VaultError, in_parallel, same_error};
 
 /// Which tree a [`LocalVault`] works in. It decides which names are ours and what a sealed file
@@ -95,7 +97,7 @@ impl LocalVault {
 
     fn is_sealed_name(&self, name: &[u8]) -> bool {
         match self.layout {
-            Layout::Own => !name.ends_with(DRAFT_SUFFIX),
+            Layout::Own => !name.ends_with(DRAFT_SUFFIX) && !erase::is_opaque_name(name),
             Layout::Beside => name.ends_with(BESIDE_SUFFIX),
         }
     }
@@ -193,6 +195,20 @@ impl Vault for LocalVault {
         })
     }
 
+    fn overwrite_many(
+        &self,
+        doomed: &[Doomed],
+        pace: &dyn Pace,
+    ) -> Vec<Result<Overwritten, VaultError>> {
+        let targets: Vec<_> = doomed.iter().map(target).collect();
+        erase::overwrite_batch(self.root.as_fd(), &targets, pace, &erase::unwatched)
+    }
+
+    fn unlink_many(&self, doomed: &[Doomed]) -> Vec<Result<JournalFate, VaultError>> {
+        let targets: Vec<_> = doomed.iter().map(target).collect();
+        erase::unlink_batch(self.root.as_fd(), &targets, &erase::unwatched)
+    }
+
     fn exists(&self, path: &StorePath) -> Result<bool, VaultError> {
         match self.open_plain(path, OFlags::RDONLY) {
             Ok(_) => Ok(true),
@@ -225,4 +241,9 @@ impl Vault for LocalVault {
         }
         Ok(drafts.len() as u64)
     }
+}
+
+fn target(doomed: &Doomed) -> Target<'_> {
+    let identity = Identity::Sealed(doomed.expected.as_ref());
+    Target { path: &doomed.path, token: doomed.token, identity }
 }

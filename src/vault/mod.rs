@@ -4,13 +4,15 @@
 //! begin ─▶ NAME.part ─writes─▶ sync ─▶ rename NAME ─▶ sync folder ─▶ open_uncached, compare ─▶ proof
 //!                                                                                            │
 //! call.wav ─▶ ….checking ─check─▶ ….removing ─▶ overwrite, verify ─▶ unlink ─▶ sync folder ◀───┘
+//!
+//! NAME ─▶ ….checking ─check─▶ ….erasing ─▶ overwrite, verify ─▶ evidence ┊ unlink ─▶ wipe journal
 //! ```
 //!
 //! A name without `.part` is a whole sealed file, always: it gets the name after its bytes are
 //! durable. If the power goes before the rename, the original is the good copy and the `.part` is
 //! swept away; after it both are. `original` says the same for each step of a removal.
 //!
-//! Start reading at [`Vault`], then [`original::remove_many`]. What an overwrite is worth is
+//! Start reading at [`Vault`], then [`original::remove_many`] and [`erase`]. What an overwrite is worth is
 //! decided in [`storage_kind`], and nowhere else.
 //!
 //! # Invariants
@@ -22,19 +24,23 @@
 mod backups;
 mod beneath;
 mod draft;
+pub mod erase;
 pub mod faulty;
 mod local;
 mod observe;
 pub mod original;
 mod overwrite;
+pub mod pace;
 pub mod storage_kind;
 mod xattr;
 
 pub use backups::BackupFolder;
 pub use draft::Draft;
+pub use erase::{CopyEvidence, Doomed, Overwritten, SealedIdentity};
 pub use local::{Layout, LocalVault};
 pub use observe::storage_report;
 pub use overwrite::OverwriteError;
+pub use pace::{FullSpeed, Pace, Throttle};
 pub use xattr::read_xattrs;
 
 use std::io;
@@ -42,7 +48,7 @@ use std::sync::Mutex;
 
 use uuid::Uuid;
 
-use crate::domain::{DestructionEvidence, SealedKind, StorePath};
+use crate::domain::{DestructionEvidence, JournalFate, SealedKind, StorePath};
 use crate::seal::ReadAt;
 
 /// An open sealed file.
@@ -90,6 +96,36 @@ pub trait Vault: Send + Sync {
     ///
     /// The file is still there, perhaps half random; call again.
     fn destroy(&self, path: &StorePath) -> Result<DestructionEvidence, VaultError>;
+
+    /// The first step of an erasure: takes the name of each copy away, overwrites it in place and
+    /// verifies that; one result for each, in order. Record the evidence before
+    /// [`Self::unlink_many`].
+    ///
+    /// Safe to repeat: a copy is found under its own name or under its opaque one, and is then
+    /// overwritten from the start. Each costs a write, a read and a flush, and each folder one
+    /// sync, so hand over what belongs together. Up to four files are worked on at once.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Changed`] and the like if it is not the file that was meant: then it is
+    /// untouched and has its own name. [`VaultError::Busy`] if somebody has it open, which
+    /// includes a reader of this daemon. After [`VaultError::Stopped`] and failed calls it may be
+    /// half random under its opaque name; call again.
+    fn overwrite_many(
+        &self,
+        doomed: &[Doomed],
+        pace: &dyn Pace,
+    ) -> Vec<Result<Overwritten, VaultError>>;
+
+    /// The second step: unlinks what was overwritten, and drafts of it, syncs each folder and
+    /// wipes the journal of each file system once, as far as that can be had; one result for each,
+    /// in order. Safe to repeat; a copy that is gone is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Exists`] if the copy still lies under its own name, [`VaultError::Changed`]
+    /// if what lies under the opaque one was not overwritten: it is left alone.
+    fn unlink_many(&self, doomed: &[Doomed]) -> Vec<Result<JournalFate, VaultError>>;
 
     /// True if something was published under `path`.
     ///
@@ -140,9 +176,21 @@ pub enum VaultError {
         /// How many.
         links: u64,
     },
+    /// Another file than the one that was meant, or changed since.
+    #[error("not the file that the catalog knows")]
+    Changed,
+    /// Immutable or append-only: somebody wants it kept.
+    #[error("the file is immutable or append-only")]
+    Protected,
+    /// Somebody has it open.
+    #[error("the file is open elsewhere")]
+    Busy,
+    /// A pause or a shutdown came first; nothing is lost.
+    #[error("stopped before the end")]
+    Stopped,
     /// The overwrite did not end well.
-    #[error("destroying a sealed file")]
-    Overwrite(#[from] OverwriteError),
+    #[error("overwriting a file")]
+    Overwrite(#[source] OverwriteError),
     /// A system call failed.
     #[error("vault: {step}")]
     Io {
@@ -157,11 +205,14 @@ impl VaultError {
     /// Worth the same try again later; everything else needs a person or a new plan.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::NoSpace { .. } => true,
+            Self::NoSpace { .. } | Self::Busy | Self::Stopped => true,
             Self::Overwrite(OverwriteError::Io { source, .. }) | Self::Io { source, .. } => {
                 is_transient_io(source)
             }
+            Self::Overwrite(OverwriteError::Stopped) => true,
             Self::Overwrite(OverwriteError::Differs { .. })
+            | Self::Changed
+            | Self::Protected
             | Self::Exists
             | Self::Missing
             | Self::NotPlain
@@ -169,13 +220,22 @@ impl VaultError {
         }
     }
 
-    pub(crate) fn io(step: &'static str) -> impl Fn(io::Error) -> Self {
+    pub(crate) fn io(step: &'static str) -> impl Fn(io::Error) -> Self + Copy {
         use rustix::io::Errno;
         move |source| match Errno::from_io_error(&source) {
             Some(Errno::NOENT) => Self::Missing,
             Some(Errno::EXIST) => Self::Exists,
             Some(Errno::LOOP | Errno::XDEV | Errno::NOTDIR | Errno::NXIO) => Self::NotPlain,
             _ => Self::Io { step, source },
+        }
+    }
+}
+
+impl From<OverwriteError> for VaultError {
+    fn from(error: OverwriteError) -> Self {
+        match error {
+            OverwriteError::Stopped => Self::Stopped,
+            OverwriteError::Io { .. } | OverwriteError::Differs { .. } => Self::Overwrite(error),
         }
     }
 }

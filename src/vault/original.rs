@@ -20,6 +20,8 @@
 //! recorder wrote. It is made durable before the first byte is overwritten. The inode is in both
 //! because the sidecars of a recording go under the same id.
 //!
+//! Recordings that never were sealed and shall not be kept go another way: [`overwrite_originals`].
+//!
 //! # Invariants
 //!
 //! - A [`VerifiedSeal`] is used up for each original. [`resume_many`] needs none, because only the
@@ -28,8 +30,10 @@
 //! - A file with a second name, an opener, another content or a protection flag is left alone.
 //! - Only a file whose second look was good has ever had a `.removing` name.
 
+mod erase;
 mod error;
 
+pub use erase::{DoomedOriginal, ErasureOrder, overwrite_originals, unlink_originals};
 pub use error::{RemoveError, Step};
 
 use std::fs::File;
@@ -43,7 +47,7 @@ use crate::domain::{DestructionEvidence, Fingerprint, Overwrite, RecordingId, St
 use crate::seal::VerifiedSeal;
 use crate::sys::{self, LeaseVerdict};
 
-use super::beneath::{self, Folder, Folders};
+use super::beneath::{self, Folder, Folders, fingerprint};
 use super::in_parallel;
 use super::overwrite::Overwriter;
 
@@ -262,37 +266,17 @@ fn claim(
     watch(Step::Confirm).map_err(io_at(Step::Confirm))?;
     // Until the rename anybody could open it or put another file in its place; now nobody can.
     if let Err(error) = check_renamed(&file, &folder, &checking, &expected, recording) {
-        put_back(&folder, &checking, &path, expected.inode).map_err(io_at(Step::Confirm))?;
+        beneath::put_back(&folder, &checking, &path, expected.inode)
+            .map_err(io_at(Step::Confirm))?;
         return Err(error);
     }
     let removing = removing_name(recording, expected.inode);
     if let Err(error) = beneath::rename(folder.as_fd(), &checking, &removing) {
-        put_back(&folder, &checking, &path, expected.inode).map_err(io_at(Step::Confirm))?;
+        beneath::put_back(&folder, &checking, &path, expected.inode)
+            .map_err(io_at(Step::Confirm))?;
         return Err(io_at(Step::Confirm)(error));
     }
     Ok(Claim { recording, file, inode: expected.inode, folder })
-}
-
-/// Gives a file its own name back, or one beside it if that was taken meanwhile: it is then found
-/// as a new file and sealed as one.
-fn put_back(folder: &Folder, from: &[u8], path: &StorePath, inode: u64) -> io::Result<()> {
-    let own = path.expose_name();
-    match beneath::rename(folder.as_fd(), from, own) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            beneath::rename(folder.as_fd(), from, &name_beside(own, inode))?;
-        }
-        done => done?,
-    }
-    folder.sync()
-}
-
-/// `call.wav` becomes `call.kept-INODE.wav`; a name that would grow too long is cut at its front.
-fn name_beside(name: &[u8], inode: u64) -> Vec<u8> {
-    let dot = name.iter().rposition(|byte| *byte == b'.').filter(|at| *at > 0);
-    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
-    let kept = [format!(".kept-{inode}").as_bytes(), extension].concat();
-    let room = NAME_BYTES_MAX.saturating_sub(kept.len()).min(stem.len());
-    [&stem[stem.len() - room..], &kept].concat()
 }
 
 /// The last word before the point of no return: still that file, unwritten, and open nowhere else.
@@ -353,7 +337,9 @@ fn put_back_unchecked(folder: &Folder, item: &Unfinished) -> io::Result<()> {
     let inode = item.expected.inode;
     let checking = checking_name(item.recording, inode);
     match beneath::stat(folder.as_fd(), &checking)? {
-        Some(found) if found.st_ino == inode => put_back(folder, &checking, &item.path, inode),
+        Some(found) if found.st_ino == inode => {
+            beneath::put_back(folder, &checking, &item.path, inode)
+        }
         _ => Ok(()),
     }
 }
@@ -478,21 +464,9 @@ fn sync_folders<T>(
     checked
 }
 
-fn fingerprint(stat: &Stat) -> Fingerprint {
-    let nanos = |secs: i64, nanos: i64| secs.saturating_mul(1_000_000_000).saturating_add(nanos);
-    Fingerprint {
-        device: stat.st_dev,
-        inode: stat.st_ino,
-        size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
-        modified_ns: nanos(stat.st_mtime, stat.st_mtime_nsec as i64),
-        changed_ns: nanos(stat.st_ctime, stat.st_ctime_nsec as i64),
-    }
-}
-
 const NAME_PREFIX: &str = ".recseal-";
 const CHECKING: &str = ".checking";
 const REMOVING: &str = ".removing";
-const NAME_BYTES_MAX: usize = 255;
 /// Files open at once; a service may have no more than 1,024 by default.
 const BATCH_MAX: usize = 256;
 

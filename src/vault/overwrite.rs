@@ -7,22 +7,35 @@
 //!
 //! One pass: more passes belong to disks of the 1990s. Random and not zero: zeros may become a
 //! hole on the way down. Direct and not buffered: a pile of dirty pages flushed at once stalls the
-//! recorder beside us for 290 ms, direct writes for 3 ms. Safe to repeat from the start, and it
-//! has to be: the stream of an interrupted run is gone.
+//! recorder beside us for 290 ms, direct writes for 3 ms. Only what has a place is written: a hole
+//! stays one. Safe to repeat from the start, and it has to be: the stream of an interrupted run is
+//! gone.
+//!
+//! A file whose content goes through the journal (`data=journal`) is never read past the cache,
+//! whatever `O_DIRECT` says. Between its two halves whoever runs the pass may wipe the journal; the
+//! cache then lets go of the pages, which is checked, and the read-back is one of the disk again.
+
+mod pieces;
 
 use std::fs::File;
 use std::io;
+use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use keymanager::Keystream;
 use rustix::fs::{Advice, OFlags, fadvise, fcntl_setfl};
 
 use crate::domain::Overwrite;
 use crate::sys;
 
+use self::pieces::{ALIGN_BYTES, AlignedBuffer, PIECE_BYTES, Pattern, mapped_parts, pieces};
 use super::observe;
-use super::storage_kind::{FileSignals, FileSystem, Storage, judge};
-use super::xattr;
+use super::pace::{FullSpeed, Pace};
+use super::storage_kind::{self, FileSignals, FileSystem, Storage, judge};
+use super::{WORKERS, xattr};
+
+pub(super) use self::pieces::{STAMP_BYTES, Stamp};
 
 /// Why a pass did not end well. The file holds a mix of old and new bytes: run it again.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +54,9 @@ pub enum OverwriteError {
         /// Start of the piece that differs.
         offset_bytes: u64,
     },
+    /// The [`Pace`] said so.
+    #[error("stopped before the end")]
+    Stopped,
 }
 
 impl OverwriteError {
@@ -49,8 +65,12 @@ impl OverwriteError {
     }
 }
 
-/// The buffers of one worker, used for file after file.
+/// The buffers of one worker, or of a team that shares one file; used for file after file.
 pub(super) struct Overwriter {
+    team: Vec<Buffers>,
+}
+
+struct Buffers {
     random: AlignedBuffer,
     read_back: AlignedBuffer,
 }
@@ -58,7 +78,18 @@ pub(super) struct Overwriter {
 impl Overwriter {
     /// Takes 2 MiB of memory.
     pub(super) fn new() -> Self {
-        Self { random: AlignedBuffer::new(), read_back: AlignedBuffer::new() }
+        Self::of_width(1)
+    }
+
+    /// A team that works on one file at a time. Pays for long files, where one thread would let
+    /// the disk wait while it makes random bytes and compares.
+    pub(super) fn team() -> Self {
+        Self::of_width(WORKERS)
+    }
+
+    fn of_width(width: usize) -> Self {
+        let buffers = || Buffers { random: AlignedBuffer::new(), read_back: AlignedBuffer::new() };
+        Self { team: (0..width).map(|_| buffers()).collect() }
     }
 
     /// Overwrites all of `file` (open for reading and writing) and says what that is worth and
@@ -76,103 +107,264 @@ impl Overwriter {
         file: &File,
         storage: &Storage,
     ) -> Result<(Overwrite, u64), OverwriteError> {
+        let mut pass = Pass::begin(file, *storage, None)?;
+        pass.write(self, &FullSpeed)?;
+        pass.verify(self, &FullSpeed)?;
+        let outcome = pass.end();
+        Ok((outcome.overwrite, outcome.overwritten_bytes))
+    }
+
+    /// Does `work` to each piece, on all of the team. The first error ends it.
+    fn each_piece(
+        &mut self,
+        parts: &[Range<u64>],
+        end: u64,
+        work: impl Fn(&mut Buffers, u64, usize) -> Result<(), OverwriteError> + Sync,
+    ) -> Result<(), OverwriteError> {
+        let mut waiting = pieces(parts, end);
+        if let [alone] = &mut self.team[..] {
+            return waiting.try_for_each(|(offset, len)| work(alone, offset, len));
+        }
+        let waiting = Mutex::new(waiting);
+        let failed = Mutex::new(None);
+        let next = || {
+            let is_failed = failed.lock().expect("no panic while it is held").is_some();
+            waiting.lock().expect("no panic while it is held").next().filter(|_| !is_failed)
+        };
+        std::thread::scope(|scope| {
+            for buffers in &mut self.team {
+                scope.spawn(|| {
+                    while let Some((offset, len)) = next() {
+                        if let Err(error) = work(buffers, offset, len) {
+                            failed.lock().expect("no panic while it is held").get_or_insert(error);
+                        }
+                    }
+                });
+            }
+        });
+        failed.into_inner().expect("the threads have ended").map_or(Ok(()), Err)
+    }
+}
+
+/// One pass over one file: begun, written, verified, ended.
+pub(super) struct Pass<'f> {
+    file: &'f File,
+    storage: Storage,
+    len_bytes: u64,
+    parts: Vec<Range<u64>>,
+    pattern: Pattern,
+    signals: FileSignals,
+    /// The file system has no room for copies of what it never writes in place.
+    is_cut_short: bool,
+}
+
+/// What a pass came to.
+pub(super) struct Outcome {
+    pub(super) overwrite: Overwrite,
+    pub(super) overwritten_bytes: u64,
+    pub(super) file_bytes: u64,
+    /// Some byte that had a place before has another one now.
+    pub(super) moved: bool,
+    pub(super) extents_before: Option<[u8; 32]>,
+    pub(super) extents_after: Option<[u8; 32]>,
+}
+
+impl<'f> Pass<'f> {
+    /// Blots out the attributes and looks where the bytes of `file` lie. `stamp` is what its first
+    /// bytes will be.
+    pub(super) fn begin(
+        file: &'f File,
+        storage: Storage,
+        stamp: Option<Stamp>,
+    ) -> Result<Self, OverwriteError> {
         let at = OverwriteError::at;
         let len_bytes = file.metadata().map_err(at("asking its length"))?.len();
         xattr::blot_out(file).map_err(at("blotting out its attributes"))?;
-        let mut signals = FileSignals {
+        let signals = FileSignals {
             inode_flags: observe::inode_flags(file),
             before: sys::extents(file).ok(),
             ..FileSignals::default()
         };
-        let stream = Keystream::generate();
-        match self.write(file, len_bytes, &stream) {
-            Ok(()) => {}
-            Err(error) if is_out_of_space(&error) && !writes_in_place(storage) => {
-                return Ok((Overwrite::NotGuaranteedCow, 0));
+        let parts = match &signals.before {
+            Some(extents) if storage.file_system.maps_holes() => {
+                mapped_parts(extents, len_bytes, stamp.is_some())
             }
-            Err(error) => return Err(error),
-        }
-        signals.read_back_direct = self.verify(file, len_bytes, &stream)?;
-        signals.after = sys::extents(file).ok();
-        Ok((judge(storage, &signals), len_bytes))
+            _ if len_bytes == 0 => Vec::new(),
+            _ => vec![0..len_bytes],
+        };
+        let pattern = Pattern::generate(stamp);
+        Ok(Self { file, storage, len_bytes, parts, pattern, signals, is_cut_short: false })
     }
 
-    fn write(
+    /// True if the journal may hold content, so that it should be wiped between write and verify.
+    pub(super) fn is_journaled(&self) -> bool {
+        storage_kind::is_content_journaled(&self.storage, &self.signals)
+    }
+
+    /// Bytes that have a place and so are written and read back.
+    pub(super) fn mapped_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.end - part.start).sum()
+    }
+
+    /// Tells the pass that the journal was written home and wiped after [`Self::write`].
+    pub(super) fn journal_was_flushed(&mut self) {
+        self.signals.journal_flushed = true;
+    }
+
+    /// Writes all of it and makes that durable.
+    pub(super) fn write(
         &mut self,
-        file: &File,
-        len_bytes: u64,
-        stream: &Keystream,
+        by: &mut Overwriter,
+        pace: &dyn Pace,
     ) -> Result<(), OverwriteError> {
-        let at = OverwriteError::at;
-        let mut is_direct = set_direct(file, true);
-        let mut offset = 0;
-        while offset < len_bytes {
-            let random = self.random.piece(len_bytes - offset);
-            let mut count = random.len();
-            if is_direct {
-                count -= count % ALIGN_BYTES;
+        match self.try_write(by, pace) {
+            Err(error) if is_out_of_space(&error) && !writes_in_place(&self.storage) => {
+                self.is_cut_short = true;
+                Ok(())
             }
-            if count == 0 {
-                is_direct = !set_direct(file, false); // the last, unaligned bytes
-                continue;
-            }
-            stream.fill_at(offset, &mut random[..count]);
-            match file.write_all_at(&random[..count], offset) {
-                Ok(()) => offset += count as u64,
-                Err(error) if is_direct => is_direct = stays_direct(file, error)?,
-                Err(error) => return Err(at("writing")(error)),
-            }
-            if !is_direct {
-                sys::kick_writeback(file, 0, 0).ok(); // the sync below waits for it and reports
-            }
+            done => done,
         }
-        file.sync_data().map_err(at("syncing"))
     }
 
-    /// Compares all of it; true if the bytes came from the device and not from the cache.
-    fn verify(
-        &mut self,
-        file: &File,
-        len_bytes: u64,
-        stream: &Keystream,
-    ) -> Result<bool, OverwriteError> {
+    fn try_write(&self, by: &mut Overwriter, pace: &dyn Pace) -> Result<(), OverwriteError> {
         let at = OverwriteError::at;
-        let mut is_direct = set_direct(file, true);
-        if !is_direct {
-            fadvise(file, 0, None, Advice::DontNeed).ok(); // better than nothing, and not proof
+        let body_end = self.len_bytes - self.len_bytes % ALIGN_BYTES as u64;
+        let is_direct = AtomicBool::new(set_direct(self.file, true));
+        let put = |buffers: &mut Buffers, offset: u64, len: usize| {
+            let bytes = len as u64 / 2;
+            ask(pace, bytes)?;
+            let random = &mut buffers.random.whole()[..len];
+            self.pattern.fill_at(offset, random);
+            while let Err(error) = self.file.write_all_at(random, offset) {
+                stays_direct(self.file, &is_direct, error, at("writing"))?;
+            }
+            if !is_direct.load(Ordering::Relaxed) {
+                // The sync below waits for it and reports.
+                sys::kick_writeback(self.file, offset, len as u64).ok();
+            }
+            pace.done(bytes);
+            Ok(())
+        };
+        by.each_piece(&self.parts, body_end, put)?;
+        if let Some(tail) = self.parts.last().filter(|last| last.end > body_end) {
+            is_direct.store(!set_direct(self.file, false), Ordering::Relaxed);
+            let start = tail.start.max(body_end);
+            put(&mut by.team[0], start, (tail.end - start) as usize)?;
         }
-        let mut offset = 0;
-        while offset < len_bytes {
-            let wanted = self.random.piece(len_bytes - offset);
-            let got = self.read_back.whole();
-            let count = match file.read_at(got, offset) {
-                Ok(count) => count.min(wanted.len()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if is_direct => {
-                    is_direct = stays_direct(file, error)?;
+        self.file.sync_data().map_err(at("syncing"))
+    }
+
+    /// Compares all of it with what was written, from the device as far as that can be had.
+    pub(super) fn verify(
+        &mut self,
+        by: &mut Overwriter,
+        pace: &dyn Pace,
+    ) -> Result<(), OverwriteError> {
+        if self.is_cut_short {
+            return Ok(());
+        }
+        let goes_past_the_cache = !self.is_journaled();
+        let is_direct =
+            AtomicBool::new(set_direct(self.file, goes_past_the_cache) && goes_past_the_cache);
+        let mut is_dropped = false;
+        if !is_direct.load(Ordering::Relaxed) {
+            fadvise(self.file, 0, None, Advice::DontNeed).ok();
+            is_dropped = sys::cached_pages(self.file).is_ok_and(|pages| pages == 0);
+        }
+        by.each_piece(&self.parts, self.len_bytes, |buffers, offset, len| {
+            let bytes = len as u64 - len as u64 / 2;
+            ask(pace, bytes)?;
+            self.compare(buffers, offset, len, &is_direct)?;
+            pace.done(bytes);
+            Ok(())
+        })?;
+        self.signals.read_back_direct = is_dropped || is_direct.into_inner();
+        Ok(())
+    }
+
+    fn compare(
+        &self,
+        buffers: &mut Buffers,
+        offset: u64,
+        len: usize,
+        is_direct: &AtomicBool,
+    ) -> Result<(), OverwriteError> {
+        let wanted = &mut buffers.random.whole()[..len];
+        self.pattern.fill_at(offset, wanted);
+        // Room for whole blocks: a direct read of the tail asks for more and gets to the end.
+        let room = len.next_multiple_of(ALIGN_BYTES).min(PIECE_BYTES);
+        let mut done = 0;
+        while done < len {
+            let got = &mut buffers.read_back.whole()[..room - done];
+            let count = match self.file.read_at(got, offset + done as u64) {
+                Ok(count) => count.min(len - done),
+                Err(error) => {
+                    let at = OverwriteError::at("reading back");
+                    stays_direct(self.file, is_direct, error, at)?;
                     continue;
                 }
-                Err(error) => return Err(at("reading back")(error)),
             };
-            // A short direct read has to end on a block, or be the end of the file.
-            let is_end = offset + count as u64 == len_bytes;
+            // A short direct read has to end on a block, or be the end of the piece.
+            let is_end = done + count == len;
             let count = if is_end { count } else { count - count % ALIGN_BYTES };
-            stream.fill_at(offset, wanted);
-            if count == 0 || got[..count] != wanted[..count] {
+            if count == 0 || got[..count] != wanted[done..done + count] {
                 return Err(OverwriteError::Differs { offset_bytes: offset });
             }
-            offset += count as u64;
+            done += count;
         }
-        Ok(is_direct)
+        Ok(())
+    }
+
+    /// Looks again where the bytes lie, and says what all this is worth.
+    pub(super) fn end(mut self) -> Outcome {
+        self.signals.after = sys::extents(self.file).ok();
+        let digest =
+            |extents: &Option<Vec<_>>| extents.as_deref().map(storage_kind::extents_digest);
+        let (before, after) = (&self.signals.before, &self.signals.after);
+        let moved = match (before, after) {
+            (Some(before), Some(after)) => !storage_kind::all_stayed(before, after),
+            _ => false,
+        };
+        let (overwrite, overwritten_bytes) = if self.is_cut_short {
+            (Overwrite::NotGuaranteedCow, 0)
+        } else {
+            (judge(&self.storage, &self.signals), self.mapped_bytes())
+        };
+        Outcome {
+            overwrite,
+            overwritten_bytes,
+            file_bytes: self.len_bytes,
+            moved,
+            extents_before: digest(before),
+            extents_after: digest(after),
+        }
     }
 }
 
-/// A file system may take the flag and refuse the write; then the rest goes through the cache.
-fn stays_direct(file: &File, error: io::Error) -> Result<bool, OverwriteError> {
-    match error.kind() {
-        io::ErrorKind::Interrupted => Ok(true),
-        io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported => Ok(!set_direct(file, false)),
-        _ => Err(OverwriteError::at("direct access")(error)),
+fn ask(pace: &dyn Pace, bytes: u64) -> Result<(), OverwriteError> {
+    match pace.before(bytes) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(OverwriteError::Stopped),
+    }
+}
+
+/// What to do after `error`: a file system may take the flag and refuse direct access; then the
+/// rest goes through the cache. `Ok` means to try again.
+fn stays_direct(
+    file: &File,
+    is_direct: &AtomicBool,
+    error: io::Error,
+    at: impl Fn(io::Error) -> OverwriteError,
+) -> Result<(), OverwriteError> {
+    let is_refused =
+        matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported);
+    if error.kind() == io::ErrorKind::Interrupted {
+        Ok(())
+    } else if is_refused && is_direct.load(Ordering::Relaxed) && set_direct(file, false) {
+        is_direct.store(false, Ordering::Relaxed);
+        Ok(())
+    } else {
+        Err(at(error))
     }
 }
 
@@ -186,11 +378,12 @@ fn is_out_of_space(error: &OverwriteError) -> bool {
         OverwriteError::Io { source, .. } => {
             matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         }
-        OverwriteError::Differs { .. } => false,
+        OverwriteError::Differs { .. } | OverwriteError::Stopped => false,
     }
 }
 
-fn writes_in_place(storage: &Storage) -> bool {
+/// True if a write needs no room that is not there.
+pub(super) fn writes_in_place(storage: &Storage) -> bool {
     match storage.file_system {
         FileSystem::Ext | FileSystem::Xfs | FileSystem::Memory(_) => true,
         FileSystem::Btrfs
@@ -201,120 +394,5 @@ fn writes_in_place(storage: &Storage) -> bool {
     }
 }
 
-/// A buffer whose start suits direct access, without asking the allocator for alignment.
-struct AlignedBuffer {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl AlignedBuffer {
-    fn new() -> Self {
-        let bytes = vec![0; PIECE_BYTES + ALIGN_BYTES];
-        let start = bytes.as_ptr().align_offset(ALIGN_BYTES);
-        Self { bytes, start }
-    }
-
-    fn whole(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + PIECE_BYTES]
-    }
-
-    /// As much of it as `left_bytes` needs.
-    fn piece(&mut self, left_bytes: u64) -> &mut [u8] {
-        let len = usize::try_from(left_bytes).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-        &mut self.whole()[..len]
-    }
-}
-
-/// Large enough to keep a disk busy, small enough that a recorder's write waits for one only.
-const PIECE_BYTES: usize = 1 << 20;
-/// Suits the block size of every common disk; one that wants more falls back to the cache.
-const ALIGN_BYTES: usize = 4096;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vault::storage_kind::Media;
-
-    use std::os::fd::AsFd;
-
-    fn storage() -> Storage {
-        observe::storage_of(std::fs::File::open(std::env::temp_dir()).unwrap().as_fd()).unwrap()
-    }
-
-    fn victim(len_bytes: usize) -> File {
-        let file = tempfile::tempfile().unwrap();
-        file.write_all_at(&vec![b'P'; len_bytes], 0).unwrap();
-        file
-    }
-
-    fn content(file: &File) -> Vec<u8> {
-        set_direct(file, false);
-        let mut bytes = vec![0; file.metadata().unwrap().len() as usize];
-        file.read_exact_at(&mut bytes, 0).unwrap();
-        bytes
-    }
-
-    /// Planted faults: the unaligned tail left out, the last piece left out, and the length
-    /// rounded up to a block. With random bytes a 'P' survives by chance once in 256.
-    #[test]
-    fn every_byte_of_every_length_goes() {
-        let storage = storage();
-        let mut overwriter = Overwriter::new();
-        for len_bytes in [0, 1, 40, 4095, 4096, 4097, PIECE_BYTES, PIECE_BYTES + 1, 2_200_123] {
-            let file = victim(len_bytes);
-            let (_, bytes) = overwriter.run(&file, &storage).unwrap();
-            let after = content(&file);
-            assert_eq!((bytes, after.len()), (len_bytes as u64, len_bytes));
-            for block in after.chunks(32) {
-                let kept = block.iter().filter(|byte| **byte == b'P').count();
-                assert!(block.len() < 32 || kept < 16, "{len_bytes}: {kept} of 32");
-            }
-            assert!(after.len() < 33 || after[after.len() - 33..] != vec![b'P'; 33]);
-        }
-    }
-
-    /// Planted fault: comparing only the first piece.
-    #[test]
-    fn one_wrong_byte_is_found_wherever_it_is() {
-        let mut overwriter = Overwriter::new();
-        let len_bytes = PIECE_BYTES as u64 * 2 + 77;
-        for wrong in [0, 4096, PIECE_BYTES as u64, len_bytes - 78, len_bytes - 1] {
-            let file = victim(len_bytes as usize);
-            let stream = Keystream::generate();
-            overwriter.write(&file, len_bytes, &stream).unwrap();
-            overwriter.verify(&file, len_bytes, &stream).unwrap();
-            let mut byte = [0];
-            set_direct(&file, false);
-            file.read_exact_at(&mut byte, wrong).unwrap();
-            file.write_all_at(&[byte[0] ^ 1], wrong).unwrap();
-            let found = overwriter.verify(&file, len_bytes, &stream);
-            assert!(matches!(found, Err(OverwriteError::Differs { .. })), "{wrong}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_shrinks_under_us_is_an_error_and_no_loop() {
-        let mut overwriter = Overwriter::new();
-        let file = victim(10_000);
-        let stream = Keystream::generate();
-        overwriter.write(&file, 10_000, &stream).unwrap();
-        file.set_len(5_000).unwrap();
-        assert!(overwriter.verify(&file, 10_000, &stream).is_err());
-    }
-
-    #[test]
-    fn a_full_copy_on_write_disk_is_told_from_a_full_one() {
-        let storage = |file_system| Storage {
-            file_system,
-            media: Media::Unknown,
-            may_journal_data: false,
-            is_no_cow: false,
-            is_thin: false,
-        };
-        assert!(writes_in_place(&storage(FileSystem::Ext)));
-        assert!(!writes_in_place(&storage(FileSystem::Btrfs)));
-        let full = OverwriteError::at("writing")(io::ErrorKind::StorageFull.into());
-        assert!(is_out_of_space(&full));
-        assert!(!is_out_of_space(&OverwriteError::Differs { offset_bytes: 0 }));
-    }
-}
+mod tests;

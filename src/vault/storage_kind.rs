@@ -14,6 +14,8 @@
 //! - Overlay vetoes: its extents are those of the copied-up file, and the lower copy stays.
 //! - A signal that could not be had counts as the worse answer.
 
+use sha2::{Digest, Sha256};
+
 use crate::domain::Overwrite;
 use crate::sys::Extent;
 
@@ -59,6 +61,18 @@ impl FileSystem {
             0x5346_414F => Self::Remote("afs"),
             0x6573_5546 => Self::Remote("fuse"),
             other => Self::Unknown(other),
+        }
+    }
+
+    /// True if its map of extents tells every byte that is kept: what is not in it is a hole.
+    pub(super) fn maps_holes(self) -> bool {
+        match self {
+            Self::Ext | Self::Xfs | Self::Btrfs => true,
+            Self::Memory(_)
+            | Self::Overlay
+            | Self::Elsewhere(_)
+            | Self::Remote(_)
+            | Self::Unknown(_) => false,
         }
     }
 
@@ -145,6 +159,8 @@ pub struct FileSignals {
     pub after: Option<Vec<Extent>>,
     /// Every byte was read back past the page cache.
     pub read_back_direct: bool,
+    /// The journal was written home and wiped between the write and the read-back.
+    pub journal_flushed: bool,
 }
 
 /// For `doctor` and `status`: the promise of a folder, before anything is overwritten in it.
@@ -182,11 +198,16 @@ pub fn judge(storage: &Storage, file: &FileSignals) -> Overwrite {
     if !writes_in_place || storage.is_thin || !all_stayed(before, after) {
         return Overwrite::NotGuaranteedCow;
     }
-    let is_ext = storage.file_system == FileSystem::Ext;
-    if is_ext && (storage.may_journal_data || inode_flags & FLAG_JOURNAL_DATA != 0) {
+    if is_content_journaled(storage, file) && !file.journal_flushed {
         return Overwrite::JournalCopyPossible;
     }
     if file.read_back_direct { Overwrite::InPlaceVerified } else { Overwrite::InPlaceUnverified }
+}
+
+/// True if the file's content may be in the journal of its file system, too.
+pub(super) fn is_content_journaled(storage: &Storage, file: &FileSignals) -> bool {
+    let is_ext = storage.file_system == FileSystem::Ext;
+    is_ext && (storage.may_journal_data || file.inode_flags.unwrap_or(0) & FLAG_JOURNAL_DATA != 0)
 }
 
 /// The same for a folder: what `judge` would say of a plain file made there now.
@@ -197,6 +218,7 @@ pub fn promise(storage: &Storage, folder_flags: Option<u32>) -> Overwrite {
         before: Some(Vec::new()),
         after: Some(Vec::new()),
         read_back_direct: true,
+        journal_flushed: false,
     };
     judge(storage, &plain_file)
 }
@@ -233,7 +255,7 @@ pub fn is_thin(stack: &[BlockSignals]) -> bool {
 
 /// True if every byte that had a place before has the same place after. Extents may have been
 /// split or joined meanwhile (preallocated ones become written), and holes may have been filled.
-fn all_stayed(before: &[Extent], after: &[Extent]) -> bool {
+pub(super) fn all_stayed(before: &[Extent], after: &[Extent]) -> bool {
     if before.iter().chain(after).any(|extent| extent.flags & Extent::DELAYED != 0) {
         return false;
     }
@@ -254,6 +276,27 @@ fn all_stayed(before: &[Extent], after: &[Extent]) -> bool {
         }
         true
     })
+}
+
+/// A digest of where the bytes lie, the same however the map is cut into extents.
+pub(super) fn extents_digest(extents: &[Extent]) -> [u8; 32] {
+    let mut runs: Vec<(u64, u64, u64)> = Vec::new();
+    for extent in extents {
+        match runs.last_mut() {
+            Some((logical, physical, len))
+                if logical.wrapping_add(*len) == extent.logical
+                    && physical.wrapping_add(*len) == extent.physical =>
+            {
+                *len = len.wrapping_add(extent.len_bytes);
+            }
+            _ => runs.push((extent.logical, extent.physical, extent.len_bytes)),
+        }
+    }
+    let mut digest = Sha256::new();
+    for (logical, physical, len) in runs {
+        digest.update([logical, physical, len].map(u64::to_be_bytes).concat());
+    }
+    digest.finalize().into()
 }
 
 /// `FS_COMPR_FL`, `FS_INLINE_DATA_FL`, `FS_JOURNAL_DATA_FL`, `FS_NOCOW_FL` of `linux/fs.h`.
@@ -290,6 +333,7 @@ mod tests {
             before: Some(map.clone()),
             after: Some(map),
             read_back_direct: true,
+            journal_flushed: false,
         }
     }
 
@@ -308,6 +352,8 @@ mod tests {
         let unmapped = FileSignals { before: None, ..plain(0) };
         let cached = FileSignals { read_back_direct: false, ..plain(0) };
         let journaled = Storage { may_journal_data: true, ..EXT4 };
+        let flushed = FileSignals { journal_flushed: true, ..plain(FLAG_JOURNAL_DATA) };
+        let flushed_cached = FileSignals { read_back_direct: false, ..flushed.clone() };
         let thin = Storage { is_thin: true, ..EXT4 };
         let rows = [
             (EXT4, plain(0), O::InPlaceVerified),
@@ -317,6 +363,9 @@ mod tests {
             (EXT4, inline.clone(), O::NotGuaranteedInlineOrCompressed),
             (EXT4, plain(FLAG_JOURNAL_DATA), O::JournalCopyPossible),
             (journaled, plain(0), O::JournalCopyPossible),
+            (journaled, flushed.clone(), O::InPlaceVerified),
+            (EXT4, flushed, O::InPlaceVerified),
+            (journaled, flushed_cached, O::InPlaceUnverified),
             (thin, plain(0), O::NotGuaranteedCow),
             (on(FileSystem::Xfs), plain(0), O::InPlaceVerified),
             (on(FileSystem::Xfs), shared.clone(), O::NotGuaranteedShared),
@@ -383,6 +432,9 @@ mod tests {
                     extent(edge[0], 1000 + edge[0] + away, edge[1] - edge[0], 0)
                 }).collect::<Vec<_>>()
             };
+            let digest = |moved| extents_digest(&map(&cuts_after, moved));
+            prop_assert_eq!(extents_digest(&map(&cuts, None)), digest(None));
+            prop_assert_ne!(extents_digest(&map(&cuts, None)), digest(Some(moved)));
             prop_assert!(all_stayed(&map(&cuts, None), &map(&cuts_after, None)));
             prop_assert!(!all_stayed(&map(&cuts, None), &map(&cuts_after, Some(moved))));
         }

@@ -70,6 +70,7 @@ impl RemoveError {
             Self::Busy { .. } => true,
             Self::Overwrite { source: OverwriteError::Io { source, .. }, .. }
             | Self::Io { source, .. } => is_transient_io(source),
+            Self::Overwrite { source: OverwriteError::Stopped, .. } => true,
             Self::Overwrite { source: OverwriteError::Differs { .. }, .. }
             | Self::Missing { .. }
             | Self::Changed { .. }

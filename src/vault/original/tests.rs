@@ -314,11 +314,11 @@ fn a_name_beside_keeps_its_extension_and_fits() {
         (".wav", ".wav.kept-7"),
         ("a.b.wav", "a.b.kept-7.wav"),
     ] {
-        assert_eq!(name_beside(name.as_bytes(), 7), beside.as_bytes());
+        assert_eq!(beneath::name_beside(name.as_bytes(), 7), beside.as_bytes());
     }
     let long = [&[b'x'; 251][..], b".wav"].concat();
-    let beside = name_beside(&long, u64::MAX);
-    assert!(beside.len() == NAME_BYTES_MAX && beside.ends_with(b".kept-18446744073709551615.wav"));
+    let beside = beneath::name_beside(&long, u64::MAX);
+    assert!(beside.len() == 255 && beside.ends_with(b".kept-18446744073709551615.wav"));
 }
 
 /// Planted fault: the recording alone in the name; the second of its files then finds it taken.
