@@ -10,6 +10,7 @@
 mod common;
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -54,13 +55,14 @@ fn ext4_with_content_in_its_journal_is_clean_after_the_wipe() {
     assert_eq!(told.left, Left { content: 0, names: 0, attributes: 0 });
 }
 
-/// Mount options show nothing of this one.
+/// One file may have its content in the journal where others have not. Planted fault: only the
+/// mount looked at; nothing is then wiped before the read-back, which comes from the cache.
 #[test]
-fn ext4_with_a_journal_set_by_tune2fs_is_clean_after_the_wipe() {
+fn a_file_with_its_content_in_the_journal_is_clean_after_the_wipe() {
     let _alone = alone();
-    or_skip!(tools(&["tune2fs"]));
-    let fs = or_skip!(LoopFs::make("ext4", "", &["-E", "mount_opts=data=journal"]));
-    let told = erased(fs, "");
+    or_skip!(tools(&["chattr"]));
+    let fs = or_skip!(LoopFs::make("ext4", "", &[]));
+    let told = erased(fs, "journal");
     told.each(&[O::InPlaceVerified], J::FlushedZeroed, J::FlushedZeroed);
     assert_eq!(told.left.content, 0);
 }
@@ -348,6 +350,16 @@ fn erased(fs: LoopFs, twin: &str) -> Told {
             let mut snapshot = Command::new("btrfs");
             snapshot.args(["subvolume", "snapshot"]).arg(&root).arg(root.join("snapshot"));
             run(&mut snapshot).unwrap();
+        }
+        "journal" => {
+            for (one, len_bytes) in doomed.iter().zip(SIZES) {
+                let file = one.path.expose_below(&root);
+                run(Command::new("chattr").arg("+j").arg(&file)).unwrap();
+                let file = File::options().write(true).open(file).unwrap();
+                let again = &markers.content.fill(len_bytes)[64.min(len_bytes)..];
+                file.write_all_at(again, 64.min(len_bytes as u64)).unwrap();
+                file.sync_all().unwrap();
+            }
         }
         _ => {}
     }

@@ -156,7 +156,7 @@ fn never_the_wrong_file() {
     let not_plain: Refusal = |error| matches!(error, VaultError::NotPlain);
     let rows: [(&str, Attack, Refusal); 9] = [
         ("a symbolic link", |t| symlink(t.at("other"), away(t)).unwrap(), not_plain),
-        ("another file", |t| drop(fs::copy(t.at("other"), away(t)).unwrap()), changed),
+        ("another file", |t| assert!(fs::copy(t.at("other"), away(t)).unwrap() > 0), changed),
         ("another sealed copy", |t| drop(t.put_over("a/call.sealed", 5_000)), changed),
         ("a folder", |t| fs::create_dir(away(t)).unwrap(), not_plain),
         ("a pipe", |t| pipe(&away(t)), not_plain),
@@ -284,7 +284,7 @@ fn stopped_anywhere_it_is_finished_later() {
                 Overwritten::Missing => assert!(stop_at > 0 && !is_anywhere(&tree, copy)),
             }
         }
-        tree.unlink(&copies).into_iter().for_each(|fate| drop(fate.unwrap()));
+        assert!(tree.unlink(&copies).iter().all(Result::is_ok), "stop {stop_at}");
         assert!(copies.iter().all(|copy| !is_anywhere(&tree, copy)), "stop {stop_at}");
         assert_eq!(fs::read(tree.at("a/other.sealed")).unwrap(), bystander.content);
         if is_through {
@@ -355,7 +355,7 @@ fn a_stopped_batch_goes_on_later() {
     let mut shown = 0;
     vault.list(&mut |_, _| shown += 1).unwrap();
     assert_eq!(shown, 0, "what is being erased is no sealed copy any more");
-    vault.unlink_many(&doomed).into_iter().for_each(|one| drop(one.unwrap()));
+    assert!(vault.unlink_many(&doomed).iter().all(Result::is_ok));
     assert_eq!(fs::read_dir(tree.folder.path()).unwrap().count(), 0);
 }
 
