@@ -7,6 +7,7 @@
 //!             ├─ key-encryption keys (KEKs), versions with states
 //!             │    └─ HKDF "wrap/1" ‖ recording ── wraps the data key of one recording
 //!             ├─ signing keys (Ed25519)
+//!             ├─ handle key (names for what must be found again without being kept)
 //!             └─ TLS key and certificate
 //! ```
 //!
@@ -34,6 +35,7 @@ mod envelope;
 mod error;
 pub mod floe;
 pub mod gate;
+mod handle;
 mod hex;
 mod import;
 mod key_state;

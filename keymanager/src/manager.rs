@@ -2,6 +2,7 @@
 
 mod authority;
 mod certificates;
+mod handles;
 mod keks;
 mod renewal;
 mod slot_changes;
@@ -21,6 +22,7 @@ use crate::clients::ClientPolicy;
 use crate::data_key::DataKey;
 use crate::disk;
 use crate::error::KeyError;
+use crate::handle::HandleKey;
 use crate::keyring::{Keyring, WrappedKey};
 use crate::renewal::RenewalState;
 use crate::seal_key::SealKeyTable;
@@ -144,6 +146,7 @@ impl KeyManager {
             seal_keys: SealKeyTable::default(),
             authority: None,
             renewal: RenewalState::default(),
+            handles: Some(HandleKey::generate()),
         };
         let (root, id) = (Secret::generate(), Uuid::now_v7());
         SlotTable::create(&build, id, &root, now_ms)?;

@@ -62,6 +62,12 @@ impl StoredSecret {
     }
 }
 
+impl From<Secret> for StoredSecret {
+    fn from(secret: Secret) -> Self {
+        Self(Arc::new(secret))
+    }
+}
+
 impl Deref for StoredSecret {
     type Target = Secret;
 

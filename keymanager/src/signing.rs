@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::KeyError;
 use crate::hex;
-use crate::secret::StoredSecret;
+use crate::secret::{Secret, StoredSecret};
 
 /// A signature and which key made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,11 @@ impl SigningKey {
         let signed = self.pair().sign(&signed_message(context, message));
         let bytes = signed.as_ref().try_into().expect("an Ed25519 signature has 64 bytes");
         Signature { key_id: self.public().id(), bytes }
+    }
+
+    /// For what is derived from it.
+    pub(crate) fn seed(&self) -> &Secret {
+        &self.seed
     }
 
     fn pair(&self) -> Ed25519KeyPair {

@@ -28,57 +28,20 @@
 //! When `live` leads to a damaged generation, the newest one that opens is taken. The damaged
 //! one is renamed to `damaged-gen-N` and never destroyed: it may hold the only copy of a key.
 
+mod contents;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
-use crate::authority::Authority;
 use crate::disk;
 use crate::envelope;
 use crate::error::KeyError;
-use crate::keyring::Keyring;
-use crate::renewal::RenewalState;
-use crate::seal_key::SealKeyTable;
 use crate::secret::Secret;
-use crate::signing::SigningKey;
-use crate::stored_tls::StoredTls;
-use crate::tombstone::Tombstone;
 
-/// What the store holds. A change is a clone with the change, stored, then published.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Contents {
-    pub(crate) keyring: Keyring,
-    /// Oldest first; the last one signs.
-    pub(crate) signing: Vec<SigningKey>,
-    pub(crate) tls: StoredTls,
-    /// Of destroyed key versions, for ever; also of versions that this store never had.
-    #[serde(default)]
-    pub(crate) tombstones: Vec<Tombstone>,
-    /// Public halves only.
-    pub(crate) seal_keys: SealKeyTable,
-    pub(crate) authority: Option<Authority>,
-    #[serde(default)]
-    pub(crate) renewal: RenewalState,
-}
-
-impl Contents {
-    /// Checks what was read against the rules that every store keeps.
-    pub(crate) fn check(&self) -> Result<(), KeyError> {
-        if self.signing.is_empty() {
-            return Err(KeyError::Inconsistent { rule: "there is a signing key" });
-        }
-        self.seal_keys.check()?;
-        if let Some(authority) = &self.authority {
-            authority.check()?;
-        }
-        self.keyring.check()
-    }
-}
+pub(crate) use contents::{Contents, to_plaintext_json};
 
 /// The generations in one folder, with the key that opens them.
 #[derive(Debug)]
@@ -159,7 +122,7 @@ impl Store {
                 Read::Whole(contents) => {
                     contents.check()?;
                     store.settle(generation, &damaged).map_err(KeyError::disk(SETTLING))?;
-                    return Ok((store, *contents));
+                    return Ok((store, contents.completed()));
                 }
                 Read::Damaged => damaged.push(generation),
                 Read::Foreign => {
@@ -458,29 +421,6 @@ fn is_damage(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, IsADirectory, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory | IsADirectory | FileTooLarge)
         || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-}
-
-/// The JSON in a buffer that never grew, so that no key is left behind in freed memory.
-pub(crate) fn to_plaintext_json(contents: &Contents) -> Zeroizing<Vec<u8>> {
-    const INFALLIBLE: &str = "contents have only text keys, and memory takes every byte";
-    let mut counter = Counter(0);
-    serde_json::to_writer(&mut counter, contents).expect(INFALLIBLE);
-    let mut plaintext = Zeroizing::new(Vec::with_capacity(counter.0));
-    serde_json::to_writer(&mut *plaintext, contents).expect(INFALLIBLE);
-    plaintext
-}
-
-struct Counter(usize);
-
-impl io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 const MAGIC: &[u8; 8] = b"RSKEYS\0\x01";

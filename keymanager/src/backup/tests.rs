@@ -10,6 +10,7 @@ use crate::certificate;
 use crate::data_key::DataKey;
 use crate::error::KeyError;
 use crate::floe::CHUNK_BYTES;
+use crate::handle::HandleKey;
 use crate::keyring::Keyring;
 use crate::manager::{Destruction, KeyManager, RotationReason};
 use crate::seal_key::SealKeyTable;
@@ -30,6 +31,7 @@ fn contents() -> Contents {
         tombstones: Vec::new(),
         authority: None,
         renewal: Default::default(),
+        handles: Some(HandleKey::generate()),
         seal_keys: SealKeyTable::default(),
     }
 }

@@ -131,10 +131,11 @@ fn the_folder_at_rest_holds_no_usable_key() {
     let contents = keys.contents.load_full();
     let root_key = hex::decode(fs::read_to_string(folder.join("root.key")).unwrap().trim());
     let root = *keys.writer().root.expose_bytes();
-    let secrets: [&[u8]; 5] = [
+    let secrets: [&[u8]; 6] = [
         &root,
         contents.keyring.expose_newest(),
         contents.signing[0].expose_seed(),
+        contents.handle_key().expose_key(),
         // The 32 bytes of the private scalar within the PKCS#8 of a P-256 key.
         &contents.tls.expose_key()[36..68],
         &root_key.unwrap(),
@@ -144,7 +145,7 @@ fn the_folder_at_rest_holds_no_usable_key() {
         files.push(path.file_name().unwrap().to_str().unwrap().to_owned());
         assert_eq!(mode & 0o077, 0, "{path:?} is open to others");
         for (number, secret) in secrets.iter().enumerate() {
-            let allowed = number == 4 && path.ends_with("root.key");
+            let allowed = number == 5 && path.ends_with("root.key");
             let found =
                 contains(&bytes, secret) || contains(&bytes, hex::encode(secret).as_bytes());
             assert_eq!(found, allowed, "secret {number} in {path:?}");
@@ -303,6 +304,7 @@ fn debug_shows_no_secret() {
         root.as_slice(),
         contents.keyring.expose_newest(),
         contents.signing[0].expose_seed(),
+        contents.handle_key().expose_key(),
         data_key.secret().expose_bytes(),
         &contents.tls.expose_key()[36..68],
         &wrapped.as_bytes()[20..],

@@ -1,7 +1,12 @@
 use super::*;
 
 use crate::certificate;
-use crate::stored_tls::StoredCertificate;
+use crate::handle::HandleKey;
+use crate::keyring::Keyring;
+use crate::renewal::RenewalState;
+use crate::seal_key::SealKeyTable;
+use crate::signing::SigningKey;
+use crate::stored_tls::{StoredCertificate, StoredTls};
 
 fn contents() -> Contents {
     let names = ["localhost".to_owned()];
@@ -14,6 +19,7 @@ fn contents() -> Contents {
         tombstones: Vec::new(),
         seal_keys: SealKeyTable::default(),
         renewal: RenewalState::default(),
+        handles: Some(HandleKey::generate()),
     }
 }
 
