@@ -204,6 +204,10 @@ impl Engine {
         let by = grant.principal().user.clone();
         let entry = self.entry(grant, Activity::KeyDestructionScheduled, version, now);
         let outcome = self.catalog.write(|tx| {
+            // Said first: moving its recordings away would be no way out.
+            if version == self.keys.active_version() {
+                return Err(KeyError::ActiveVersion { version }.into());
+            }
             let recordings = tx.count_keys_under(version)?;
             if recordings > 0 {
                 return Err(FlowError::KeyInUse { version, recordings });
