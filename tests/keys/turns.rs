@@ -2,7 +2,7 @@
 //! program is killed, and on disks that take nothing more. There is always a pair that serves and
 //! a way to every data key, and never an older state than before.
 //!
-//! `RECSEAL_TURN_KILLS=700` kills that often: some 4,000 turns, the long form. The short one has
+//! `RECSEAL_TURN_KILLS=1000` kills that often: some 5,000 turns, the long form. The short one has
 //! a thousand.
 
 use std::fs;
@@ -246,7 +246,7 @@ fn told() -> Option<PathBuf> {
 
 #[expect(clippy::disallowed_methods, reason = "the length of the soak")]
 fn kills() -> u64 {
-    std::env::var("RECSEAL_TURN_KILLS").map_or(170, |kills| kills.parse().unwrap())
+    std::env::var("RECSEAL_TURN_KILLS").map_or(210, |kills| kills.parse().unwrap())
 }
 
 #[expect(clippy::disallowed_methods, reason = "a kill at a random moment is what is tested")]
