@@ -249,7 +249,8 @@ fn key_refusal(error: &KeyError) -> Option<(StatusCode, &'static str, &'static s
         KeyError::IllegalKeyTransition { .. } => Some((
             StatusCode::CONFLICT,
             "key-state",
-            "`recseal keys show VERSION` says what state it is in",
+            "disabled: `recseal keys enable VERSION`; destroy_scheduled: `recseal keys restore \
+             VERSION`; from destroying and destroyed there is no way back",
         )),
         KeyError::DamagedGenerationLeft { .. } => Some((
             StatusCode::CONFLICT,
