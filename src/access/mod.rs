@@ -64,6 +64,8 @@ permissions! {
     CertificateManage = "CERTIFICATE_MANAGE",
     /// Make, verify and restore backups.
     BackupManage = "BACKUP_MANAGE",
+    /// Make a recording anew without some of its stretches; the original is then erased.
+    InteractionRedact = "INTERACTION_REDACT",
 }
 
 impl fmt::Display for Permission {
@@ -118,6 +120,7 @@ impl Role {
                 P::MediaVerify,
                 P::KeyExport,
                 P::AuditView,
+                P::InteractionRedact,
             ],
             Self::Admin => &[
                 P::StatusView,
@@ -304,6 +307,8 @@ acts! {
     ManageCertificates needs CertificateManage,
     /// Making, verifying and restoring backups.
     ManageBackups needs BackupManage,
+    /// Making recordings anew without some of their stretches.
+    RedactMedia needs InteractionRedact,
 }
 
 /// Proof that `principal` may do `A`. Only [`authorize`] makes one.
@@ -353,12 +358,12 @@ mod tests {
     fn roles_hold_what_the_picture_shows() {
         let picture = [
             // status, list, names, play, verify, key, manage, audit, token; then
-            // keys seen, keys, certificates, backups managed
-            (Role::CcManager, "x x x x x . . . . . . . ."),
-            (Role::ComplianceAnalyst, "x x x x x x . x . . . . ."),
-            (Role::Admin, "x x . . x . x . x x x x x"),
-            (Role::Ops, "x . . . . . . . . . . . ."),
-            (Role::Auditor, "x x . . x . . x . x . . ."),
+            // keys seen, keys, certificates, backups managed, redacting
+            (Role::CcManager, "x x x x x . . . . . . . . ."),
+            (Role::ComplianceAnalyst, "x x x x x x . x . . . . . x"),
+            (Role::Admin, "x x . . x . x . x x x x x ."),
+            (Role::Ops, "x . . . . . . . . . . . . ."),
+            (Role::Auditor, "x x . . x . . x . x . . . ."),
         ];
         for (role, row) in picture {
             let held: Vec<&str> = Permission::ALL

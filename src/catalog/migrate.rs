@@ -60,6 +60,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/002_seal_keys.sql"),
     include_str!("migrations/003_backups.sql"),
     include_str!("migrations/005_attributes.sql"),
+    include_str!("migrations/007_redacted.sql"),
 ];
 
 /// "RSEA", so that `file` and we can tell a catalog from any other SQLite database.
@@ -147,5 +148,6 @@ mod tests {
         "d4b768a80c96c7a2976a112c7d5e52e077be825e3863e9e70aad58c2bc64a2f8",
         "be0dca23ffb6870540782b7b1ae9fd99af6fe0ab54c7df47c2f698b0d339b98c",
         "7c5bdc58910a74670fcc341ea2ecfe9cd84af22f34cb5891c641c06547b7e700",
+        "b3a6a76b332c60c08c5a71b155852dc4264b148b2a512eb004c876176e0d409b",
     ];
 }

@@ -244,7 +244,7 @@ impl ReadTx<'_> {
     }
 }
 
-fn recording_of(row: &Row<'_>) -> rusqlite::Result<Recording> {
+pub(super) fn recording_of(row: &Row<'_>) -> rusqlite::Result<Recording> {
     Ok(Recording {
         id: row.get("id")?,
         conversation: row.get("conversation")?,
@@ -258,6 +258,7 @@ fn recording_of(row: &Row<'_>) -> rusqlite::Result<Recording> {
         found_at: row.get("found_at")?,
         sealed_at: row.get("sealed_at")?,
         original: evidence_of(row)?,
+        redacted_from: row.get("redacted_from")?,
     })
 }
 

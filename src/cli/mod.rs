@@ -17,6 +17,7 @@ mod keys;
 mod offline;
 mod online;
 mod output;
+mod redact;
 mod remote;
 mod renewal;
 mod seal_keys;
@@ -64,6 +65,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Recordings(recordings) => online::recordings(global, &recordings),
         Command::Open(open) => online::open(global, &open),
         Command::Verify(verify) => online::verify(global, &verify),
+        Command::Redact(redact) => redact::run(global, &redact),
         Command::Keys { what } => keys::run(global, &what),
         Command::Certs { what } => certs::run(global, &what),
         Command::Backup { what } => backup::run(global, &what),
@@ -123,6 +125,9 @@ mod tests {
         "open f.sealed --key k -o - --force",
         "verify ID",
         "verify f.sealed --key k",
+        "redact ID --range 10s-15s",
+        "redact ID --range 1:05-1:09 --range 2m-3m --channel 2 --beep --audio-only --dry-run",
+        "redact ID --range 0-1 --video-only",
         "keys export ID -o k",
         "keys public -o k",
         "keys slots list",
@@ -248,6 +253,10 @@ mod tests {
             "",
             "nonsense",
             "open ID",
+            "redact ID",
+            "redact ID --range 15s-10s",
+            "redact ID --range 1-2 --channel 0",
+            "redact ID --range 1-2 --video-only --audio-only",
             "keys slots add exec",
             "keys slots add pkcs11 --module /m.so --token t --key k",
             "keys unlock --retry --passphrase-file p",

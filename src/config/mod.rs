@@ -9,6 +9,7 @@
 mod backup;
 mod certificate;
 mod raw;
+mod redaction;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::intake::profile::Profile;
 pub use backup::{AutomaticConfig, BackupConfig};
 pub use certificate::CertificateConfig;
 use raw::RawConfig;
+pub use redaction::RedactionConfig;
 
 /// Everything the daemon is told, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +62,8 @@ pub struct Config {
     pub reconcile_every: Duration,
     /// Backups.
     pub backup: BackupConfig,
+    /// Redaction by another program.
+    pub redaction: RedactionConfig,
     /// The lives of keys.
     pub keys: KeysConfig,
 }

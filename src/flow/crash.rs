@@ -22,6 +22,16 @@ pub const CRASH_POINTS: &[&str] = &[
 /// Crash points of the work on keys, which no recording passes.
 pub const KEY_CRASH_POINTS: &[&str] = &["keks.batch_moved", "keks.scrubbed"];
 
+/// Crash points of a redaction, in the order in which it meets them.
+pub const REDACTION_CRASH_POINTS: &[&str] = &[
+    "redact.key_recorded",
+    "redact.part_written",
+    "redact.published",
+    "redact.proved",
+    "redact.peaks_sealed",
+    "redact.recorded",
+];
+
 /// Passes the place called `name`; see the module's page.
 #[cfg(debug_assertions)]
 pub(crate) fn crash_point(name: &'static str) {
@@ -31,7 +41,9 @@ pub(crate) fn crash_point(name: &'static str) {
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    let is_listed = CRASH_POINTS.contains(&name) || KEY_CRASH_POINTS.contains(&name);
+    let is_listed = [CRASH_POINTS, KEY_CRASH_POINTS, REDACTION_CRASH_POINTS]
+        .iter()
+        .any(|names| names.contains(&name));
     debug_assert!(is_listed, "{name} is not listed");
     #[expect(clippy::disallowed_methods, reason = "a debug build's switch, not configuration")]
     let wanted = WANTED.get_or_init(|| {

@@ -187,6 +187,10 @@ impl From<FlowError> for ApiError {
                 "catalog-failed",
                 "check the disk of the state folder, then the log of the daemon",
             ),
+            FlowError::Redaction { source, .. } => super::redact::refusal(source),
+            FlowError::RedactionRunning => {
+                (StatusCode::CONFLICT, "redaction-running", "wait until it is done, then try again")
+            }
             FlowError::Vault { .. } | FlowError::Sidecar { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "storage-failed",

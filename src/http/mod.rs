@@ -33,6 +33,7 @@ mod moment;
 mod progress;
 mod range;
 mod recordings;
+mod redact;
 mod renewal;
 mod seal_keys;
 mod slots;
@@ -204,6 +205,9 @@ pub const ROUTES: &[Route] = {
         }),
         route("POST", "/api/v1/recordings/{id}/release", Some(P::RecordingManage), Quick, || {
             post(recordings::release)
+        }),
+        route("POST", "/api/v1/recordings/{id}/redact", Some(P::InteractionRedact), Slow, || {
+            post(redact::redact)
         }),
         route("GET", "/api/v1/audit", Some(P::AuditView), Quick, || get(system::audit)),
         route("GET", "/api/v1/tokens", Some(P::TokenManage), Quick, || get(system::tokens)),
@@ -408,6 +412,7 @@ mod tests {
         ("POST /api/v1/recordings/{id}/verify", "x x x . x ."),
         ("POST /api/v1/recordings/{id}/key", ". x . . . ."),
         ("POST /api/v1/recordings/{id}/release", ". . x . . ."),
+        ("POST /api/v1/recordings/{id}/redact", ". x . . . ."),
         ("GET /api/v1/audit", ". x . . x ."),
         ("GET /api/v1/tokens", ". . x . . ."),
         ("POST /api/v1/tokens", ". . x . . ."),
