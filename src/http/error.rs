@@ -188,9 +188,7 @@ impl From<FlowError> for ApiError {
                 "check the disk of the state folder, then the log of the daemon",
             ),
             FlowError::Redaction { source, .. } => super::redact::refusal(source),
-            FlowError::RedactionRunning => {
-                (StatusCode::CONFLICT, "redaction-running", "wait until it is done, then try again")
-            }
+            FlowError::RedactionRunning => super::redact::RUNNING,
             FlowError::Vault { .. } | FlowError::Sidecar { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "storage-failed",
@@ -344,6 +342,7 @@ mod tests {
     use crate::catalog::CatalogError;
     use crate::domain::RecordingId;
     use crate::flow::SealedTo;
+    use crate::media::redact::RedactError;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -383,6 +382,12 @@ mod tests {
             (FlowError::NoTombstone { version: 1 }, 404, "no-certificate"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
+            (FlowError::RedactionRunning, 409, "redaction-running"),
+            (
+                FlowError::Redaction { id, source: RedactError::NoFfmpeg },
+                422,
+                "redaction-needs-ffmpeg",
+            ),
         ];
         for (error, status, code) in cases {
             let outside = ApiError::from(error);

@@ -163,6 +163,10 @@ pub(super) fn refusal(error: &RedactError) -> (StatusCode, &'static str, &'stati
     }
 }
 
+/// What a caller is told who comes second.
+pub(super) const RUNNING: (StatusCode, &str, &str) =
+    (StatusCode::CONFLICT, "redaction-running", "wait until it is done, then try again");
+
 const UNSUPPORTED: &str = "nothing was changed; take it out with `recseal open`, edit it, and \
      record the result anew";
 const NO_FFMPEG: &str =

@@ -122,8 +122,7 @@ impl Engine {
         let extension = extension_of(&twin.recording);
         let hint = Hint { extension: &extension };
         let mut stream = reader.into_stream();
-        let info = media::probe(&mut stream, hint);
-        plan.check(&info).map_err(refused)?;
+        let info = plan.check(media::probe(&mut stream, hint)).map_err(refused)?;
         let blocks = std::cell::Cell::new(0_u64);
         let keep_going = || blocks.replace(blocks.get() + 1) < PEAK_BLOCKS_MAX;
         let peaks = media::peaks(Box::new(stream), hint, &keep_going);

@@ -111,17 +111,21 @@ impl Plan {
     }
 
     /// Says whether the result, probed again, is what was to be made: a whole recording of the
-    /// planned kind and of the same length.
+    /// planned kind and of the same length. Returns what it is.
     ///
     /// # Errors
     ///
     /// [`RedactError::BadResult`].
-    pub fn check(&self, result: &MediaInfo) -> Result<(), RedactError> {
+    pub fn check(&self, mut result: MediaInfo) -> Result<MediaInfo, RedactError> {
         let bad = |why| Err(RedactError::BadResult { why });
-        if let Way::Encoded(recipe) = &self.way
-            && recipe.container() != result.container
-        {
-            return bad("it is not of the kind that was asked for");
+        if let Way::Encoded(recipe) = &self.way {
+            if recipe.container() != result.container {
+                return bad("it is not of the kind that was asked for");
+            }
+            // As every file of this kind that was written to a pipe. That this one came to its end
+            // says the program's exit, and the length below.
+            let is_streamed = matches!(result.container.as_str(), "mkv" | "webm");
+            result.damage = result.damage.filter(|d| !is_streamed || *d != Damage::Unfinished);
         }
         if result.damage.is_some() {
             return bad("it is damaged");
@@ -134,9 +138,9 @@ impl Plan {
             (Some(before), Some(after))
                 if before.abs_diff(after) <= DRIFT_MS + before / DRIFT_PARTS =>
             {
-                Ok(())
+                Ok(result)
             }
-            (None, Some(_)) => Ok(()),
+            (None, Some(_)) => Ok(result),
             (Some(_) | None, _) => bad("its length is not that of the original"),
         }
     }

@@ -48,25 +48,8 @@ impl Recipe {
         let (format, reading) = reading_of(info).ok_or_else(|| unsupported(info))?;
         let target = target_of(&info.container).ok_or_else(|| unsupported(info))?;
         let look = ffmpeg.look(source, format, reading)?;
-        if look.sounds.is_empty() && look.pictures.is_empty() {
-            return Err(unsupported(info));
-        }
-        let has_sound = redaction.parts() != Parts::Picture && !look.sounds.is_empty();
-        let has_picture = redaction.parts() != Parts::Sound && !look.pictures.is_empty();
-        match redaction.parts() {
-            Parts::Sound if !has_sound => return Err(RedactError::NoSuchPart { what: "sound" }),
-            Parts::Picture if !has_picture => {
-                return Err(RedactError::NoSuchPart { what: "picture" });
-            }
-            Parts::All | Parts::Sound | Parts::Picture => {}
-        }
+        let (has_sound, has_picture) = parts_of(&look, info, redaction)?;
         let channels = info.channels.unwrap_or(1);
-        if !redaction.channels().is_empty() {
-            if look.sounds.len() > 1 {
-                return Err(RedactError::SeveralTracks { tracks: look.sounds.len() });
-            }
-            redaction.within_channels(channels)?;
-        }
         let mut arguments = words(&[
             "-hide_banner",
             "-nostdin",
@@ -158,6 +141,9 @@ impl Makers<'_> {
         let mut arguments = vec!["-filter:a".to_owned(), filter];
         for (index, codec) in look.sounds.iter().enumerate() {
             let encoder = self.choose(sound_encoder(codec), self.target.sounds)?;
+            for (option, value) in sound_quality(&encoder, self.info) {
+                arguments.extend([format!("{option}:a:{index}"), value]);
+            }
             arguments.extend([format!("-c:a:{index}"), encoder]);
         }
         Ok(arguments)
@@ -202,6 +188,31 @@ impl Makers<'_> {
     }
 }
 
+/// Whether sound and whether picture is redacted.
+fn parts_of(
+    look: &Look,
+    info: &MediaInfo,
+    redaction: &Redaction,
+) -> Result<(bool, bool), RedactError> {
+    if look.sounds.is_empty() && look.pictures.is_empty() {
+        return Err(unsupported(info));
+    }
+    let has_sound = redaction.parts() != Parts::Picture && !look.sounds.is_empty();
+    let has_picture = redaction.parts() != Parts::Sound && !look.pictures.is_empty();
+    match redaction.parts() {
+        Parts::Sound if !has_sound => return Err(RedactError::NoSuchPart { what: "sound" }),
+        Parts::Picture if !has_picture => return Err(RedactError::NoSuchPart { what: "picture" }),
+        Parts::All | Parts::Sound | Parts::Picture => {}
+    }
+    if !redaction.channels().is_empty() {
+        if look.sounds.len() > 1 {
+            return Err(RedactError::SeveralTracks { tracks: look.sounds.len() });
+        }
+        redaction.within_channels(info.channels.unwrap_or(1))?;
+    }
+    Ok((has_sound, has_picture))
+}
+
 /// How ffmpeg calls what it is to read, and whether it has to seek in it.
 fn reading_of(info: &MediaInfo) -> Option<(&'static str, Reading)> {
     use Reading::{InMemory, Streamed};
@@ -228,7 +239,8 @@ fn reading_of(info: &MediaInfo) -> Option<(&'static str, Reading)> {
 fn target_of(container: &str) -> Option<&'static Target> {
     let name = match container {
         // Their own containers want to be written twice; what is in them fits elsewhere.
-        "wav" | "rf64" | "w64" | "raw" | "aiff" | "au" | "caf" => "ogg",
+        // A FLAC from a pipe does not know how long it is; in Ogg it does.
+        "wav" | "rf64" | "w64" | "raw" | "aiff" | "au" | "caf" | "flac" => "ogg",
         "3gp" => "mp4",
         "avi" => "mkv",
         other => other,
@@ -259,7 +271,22 @@ fn picture_encoder(codec: &str) -> &str {
     }
 }
 
-/// How an encoder is told to lose little in bearable time.
+/// How an encoder of sound is told to lose little: left alone, some take 8 kbit/s for a call.
+fn sound_quality(encoder: &str, info: &MediaInfo) -> Vec<(&'static str, String)> {
+    let channels = u32::from(info.channels.unwrap_or(1).clamp(1, 8));
+    let kilobits = match (encoder, info.sample_rate_hz.unwrap_or(48_000)) {
+        // The most that MPEG-2.5, MPEG-2 and MPEG-1 have, or enough.
+        ("libmp3lame", ..16_000) => 64,
+        ("libmp3lame", 16_000..32_000) => 128,
+        ("libmp3lame", 32_000..) => 192,
+        ("aac" | "libopus" | "ac3" | "mp2", _) => 96 * channels,
+        ("libvorbis" | "libspeex", _) => return vec![("-q", "7".to_owned())],
+        _ => return Vec::new(),
+    };
+    vec![("-b", format!("{kilobits}k"))]
+}
+
+/// How an encoder of pictures is told to lose little in bearable time.
 fn quality(encoder: &str) -> &'static [(&'static str, &'static str)] {
     match encoder {
         "libx264" | "libx265" => &[("-preset", "veryfast"), ("-crf", "20")],
@@ -330,7 +357,9 @@ fn inside(stretches: &[Stretch]) -> String {
 const RATE_LEAST: u32 = 25;
 const RATE_MOST: u32 = 60;
 
-const FRAGMENTS: &str = "frag_keyframe+empty_moov+default_base_moof";
+/// The index is written with the first fragment and not before it, so that it can say how much of
+/// the sound is the encoder's own beginning; else sound comes late.
+const FRAGMENTS: &str = "frag_keyframe+delay_moov+default_base_moof";
 
 const TARGETS: &[Target] = &[
     Target {
@@ -353,13 +382,6 @@ const TARGETS: &[Target] = &[
         writing: &["-f", "ogg"],
         sounds: &["libopus", "libvorbis", "flac", "libspeex"],
         pictures: &["libtheora"],
-    },
-    Target {
-        container: "flac",
-        extension: "flac",
-        writing: &["-f", "flac"],
-        sounds: &["flac"],
-        pictures: &[],
     },
     Target {
         container: "mp4",

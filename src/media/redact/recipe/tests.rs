@@ -5,13 +5,14 @@ use super::super::testing::{fixture, fixture_path, real_ffmpeg, redact, redactio
 use super::super::{Fill, Parts, RedactError, Redaction, Stretch};
 
 /// Everything else goes through ffmpeg: sound and picture are gone inside, there outside, and no
-/// marker is left. Planted faults: `-map_metadata -1` left out; `between` of `enable` given to
-/// `volume` (a tenth of a second leaks); `0:V` replaced by `0:v`, which keeps the cover.
+/// marker is left. Planted faults: `-map_metadata -1` left out; `volume` with
+/// `enable` for `aeval`, which leaks a tenth of a second.
 #[test]
 fn packed_fixtures_go_through_ffmpeg() {
     let Some(ffmpeg) = real_ffmpeg() else { return };
     for name in [
         "cbr.mp3",
+        "mulaw.au",
         "vbr_stereo.mp3",
         "tagged.mp3",
         "adts.aac",
@@ -104,10 +105,10 @@ fn one_channel_of_two_beeps() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, &out).unwrap();
-        let left = rms_db(&path, 0.55, 0.95, "pan=mono|c0=c0,");
-        let right = rms_db(&path, 0.55, 0.95, "pan=mono|c0=c1,");
+        let left = rms_db(&path, 0.65, 0.95, "pan=mono|c0=c0,");
+        let right = rms_db(&path, 0.65, 0.95, "pan=mono|c0=c1,");
         let passed =
-            rms_db(&path, 0.55, 0.95, "pan=mono|c0=c1,bandreject=f=1000:width_type=h:w=400,");
+            rms_db(&path, 0.65, 0.95, "pan=mono|c0=c1,bandreject=f=1000:width_type=h:w=400,");
         // A sine of -12 dBFS has an RMS of -15 dB.
         assert!((right + 15.0).abs() < 1.5, "{name}: {right} dB");
         assert!(passed < right - 15.0, "{name}: {passed} dB beside the tone");
@@ -115,109 +116,59 @@ fn one_channel_of_two_beeps() {
     }
 }
 
-/// Tags, cover, chapters, subtitles and an attachment that say the secret word again.
+/// Tags, chapters, subtitles and an attachment that say the secret word again. Planted fault:
+/// `-sn` and the mapping of named streams left out.
 #[test]
 fn nothing_but_sound_and_picture_is_taken_over() {
     let Some(ffmpeg) = real_ffmpeg() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    std::fs::write(path("s.srt"), "1\n00:00:00,100 --> 00:00:01,000\nXYZZY said it\n").unwrap();
-    std::fs::write(path("a.txt"), "XYZZY was written").unwrap();
-    std::fs::write(
-        path("meta"),
-        ";FFMETADATA1\nartist=XYZZY\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=900\ntitle=XYZZY\n",
-    )
-    .unwrap();
-    let source = fixture_path("h264_aac.mkv");
-    let source = source.to_str().unwrap();
-    let tags = [
-        "-metadata",
-        "title=XYZZY",
-        "-metadata:s:0",
-        "title=XYZZY",
-        "-metadata:s:1",
-        "handler_name=XYZZY",
-        "-metadata:s:1",
-        "language=eng",
-    ];
-    let inputs = ["-i", source, "-i", &path("s.srt"), "-i", &path("meta")].map(str::to_owned);
-    for (name, further) in [
-        ("m.mkv", vec!["-c:s", "srt", "-attach", "A", "-metadata:s:t", "mimetype=text/plain"]),
-        ("m.mp4", vec!["-c:s", "mov_text"]),
-        ("m.mov", vec!["-c:s", "mov_text"]),
-    ] {
-        let mut arguments = vec!["-v".to_owned(), "error".to_owned(), "-y".to_owned()];
-        arguments.extend(inputs.clone());
-        let map = [
-            "-map",
-            "0",
-            "-map",
-            "1",
-            "-map_metadata",
-            "2",
-            "-map_chapters",
-            "2",
-            "-c:v",
-            "copy",
-            "-c:a",
-            "copy",
-        ];
-        arguments.extend(map.map(str::to_owned));
-        arguments.extend(
-            further
-                .iter()
-                .map(|word| if *word == "A" { path("a.txt") } else { (*word).to_owned() }),
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("s.srt"), "1\n00:00:00,100 --> 00:00:01,000\nXYZZY said it\n").unwrap();
+    std::fs::write(at("a.txt"), "XYZZY was written").unwrap();
+    let chapter = "[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=900\ntitle=XYZZY\n";
+    std::fs::write(at("meta"), format!(";FFMETADATA1\nartist=XYZZY\n{chapter}")).unwrap();
+    let source = fixture_path("h264_aac.mkv").to_str().unwrap().to_owned();
+    let attached = format!("-c:s srt -attach {} -metadata:s:t mimetype=text/plain", at("a.txt"));
+    for (name, further) in
+        [("m.mkv", attached.as_str()), ("m.mp4", "-c:s mov_text"), ("m.mov", "-c:s mov_text")]
+    {
+        let line = format!(
+            "-v error -i {source} -i {} -i {} -map 0 -map 1 -map_metadata 2 -map_chapters 2 \
+             -c:v copy -c:a copy {further} -metadata title=XYZZY -metadata:s:0 title=XYZZY \
+             -metadata:s:1 handler_name=XYZZY -metadata:s:1 language=eng {}",
+            at("s.srt"),
+            at("meta"),
+            at(name),
         );
-        arguments.extend(tags.map(str::to_owned));
-        arguments.push(path(name));
-        run_ffmpeg(&arguments);
-        must_lose_the_word(&path(name), name, &ffmpeg);
+        run_ffmpeg(&words_of(&line));
+        must_lose_the_word(&at(name), name, &ffmpeg);
     }
-    let cover = path("cover.png");
-    run_ffmpeg(
-        &[
-            "-v",
-            "error",
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc=s=32x32:d=1",
-            "-frames:v",
-            "1",
-            "-metadata",
-            "comment=XYZZY",
-            &cover,
-        ]
-        .map(str::to_owned),
-    );
+}
+
+/// A cover and the tags of music. Planted fault: `0:V` replaced by `0:v`, which keeps the cover.
+#[test]
+fn a_cover_is_left_behind() {
+    let Some(ffmpeg) = real_ffmpeg() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let cover = at("cover.png");
+    run_ffmpeg(&words_of(&format!(
+        "-v error -f lavfi -i testsrc=s=32x32:d=1 -frames:v 1 -metadata comment=XYZZY {cover}"
+    )));
+    let sound = fixture_path("pcm_s16.wav").to_str().unwrap().to_owned();
     for name in ["c.mp3", "c.m4a", "c.flac"] {
-        let audio = fixture_path("pcm_s16.wav");
-        let words = [
-            "-v",
-            "error",
-            "-i",
-            audio.to_str().unwrap(),
-            "-i",
-            &cover,
-            "-map",
-            "0",
-            "-map",
-            "1",
-            "-c:v",
-            "copy",
-            "-disposition:v",
-            "attached_pic",
-            "-metadata",
-            "artist=XYZZY",
-            "-metadata:s:v",
-            "title=XYZZY",
-            "-metadata",
-            "lyrics=XYZZY",
-            &path(name),
-        ];
-        run_ffmpeg(&words.map(str::to_owned));
-        must_lose_the_word(&path(name), name, &ffmpeg);
+        let line = format!(
+            "-v error -i {sound} -i {cover} -map 0 -map 1 -c:v copy -disposition:v attached_pic \
+             -metadata artist=XYZZY -metadata:s:v title=XYZZY -metadata lyrics=XYZZY {}",
+            at(name)
+        );
+        run_ffmpeg(&words_of(&line));
+        must_lose_the_word(&at(name), name, &ffmpeg);
     }
+}
+
+fn words_of(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
 }
 
 fn must_lose_the_word(path: &str, name: &str, ffmpeg: &Ffmpeg) {
@@ -257,9 +208,10 @@ fn measure(file: &[u8], name: &str) -> Measured {
     let db = |from, to| if has_sound { rms_db(&path, from, to, "") } else { -99.0 };
     let luma = |from, to| if has_picture { luma(&path, from, to) } else { 0.0 };
     Measured {
-        inside_db: db(0.51, 0.99),
-        outside_db: db(0.05, 0.4).max(db(1.1, 1.4)),
-        inside_luma: luma(0.5, 1.0),
+        // MP3 and AAC come up to 0.14 s late.
+        inside_db: db(0.65, 0.98),
+        outside_db: db(0.05, 0.4).max(db(1.25, 1.4)),
+        inside_luma: luma(0.65, 0.98),
         outside_luma: luma(0.0, 0.4),
     }
 }
