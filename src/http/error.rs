@@ -177,11 +177,7 @@ impl From<FlowError> for ApiError {
             FlowError::BackupFolder { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER)
             }
-            FlowError::Keys(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "keys-refused",
-                "`recseal doctor` on the host says what the Key Manager lacks",
-            ),
+            FlowError::Keys(_) => (StatusCode::SERVICE_UNAVAILABLE, "keys-refused", KEYS_REFUSED),
             FlowError::Catalog(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "catalog-failed",
@@ -329,6 +325,7 @@ fn one_line(text: &str) -> String {
 
 const BACKUP_FOLDER: &str = "check that the folder exists, has room and is writable";
 const CLOCK_SUSPECT: &str = "set the clock of this host right, by NTP for example, then try again";
+const KEYS_REFUSED: &str = "`recseal doctor` on the host says what the Key Manager lacks";
 const KEY_IN_USE: &str = "`recseal keys rewrap --wait` moves them to the active version; those of \
      a disabled version need `recseal keys enable VERSION` first";
 
