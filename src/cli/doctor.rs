@@ -2,6 +2,7 @@
 //! works with the daemon dead.
 
 mod leftovers;
+mod ffmpeg;
 
 use std::fs;
 use std::fs::File;
@@ -84,6 +85,7 @@ fn examine(config: &Config, now: Timestamp, checks: &mut Vec<Check>) {
     let vault = nearest_folder(&config.vault);
     checks.push(space("vault space", vault, config.reserve_bytes));
     checks.extend(storage("vault storage", vault));
+    checks.push(ffmpeg::check(&config.redaction));
     let mut folders = 0;
     for (index, store) in config.stores.iter().enumerate() {
         let name = format!("store {index}");

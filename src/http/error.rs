@@ -198,16 +198,14 @@ impl From<FlowError> for ApiError {
             FlowError::BackupFolder { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER)
             }
-            FlowError::Keys(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "keys-refused",
-                "`recseal doctor` on the host says what the Key Manager lacks",
-            ),
+            FlowError::Keys(_) => (StatusCode::SERVICE_UNAVAILABLE, "keys-refused", KEYS_REFUSED),
             FlowError::Catalog(_) => (
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "catalog-failed",
                 "check the disk of the state folder, then the log of the daemon",
             ),
+            FlowError::Redaction { source, .. } => super::redact::refusal(source),
+            FlowError::RedactionRunning => super::redact::RUNNING,
             FlowError::Vault { .. } | FlowError::Sidecar { .. } => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "storage-failed",
@@ -353,6 +351,7 @@ const SAME_PERSON: &str =
     "somebody else has to approve it: another user, or a token of another name";
 const BACKUP_FOLDER: &str = "check that the folder exists, has room and is writable";
 const CLOCK_SUSPECT: &str = "set the clock of this host right, by NTP for example, then try again";
+const KEYS_REFUSED: &str = "`recseal doctor` on the host says what the Key Manager lacks";
 const KEY_IN_USE: &str = "`recseal keys rewrap --wait` moves them to the active version; those of \
      a disabled version need `recseal keys enable VERSION` first";
 
@@ -367,6 +366,7 @@ mod tests {
     use crate::compliance::erasure::JobState;
     use crate::domain::RecordingId;
     use crate::flow::SealedTo;
+    use crate::media::redact::RedactError;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -413,6 +413,12 @@ mod tests {
             (FlowError::NoTombstone { version: 1 }, 404, "no-certificate"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
+            (FlowError::RedactionRunning, 409, "redaction-running"),
+            (
+                FlowError::Redaction { id, source: RedactError::NoFfmpeg },
+                422,
+                "redaction-needs-ffmpeg",
+            ),
         ];
         for (error, status, code) in cases {
             let outside = ApiError::from(error);

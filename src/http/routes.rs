@@ -9,6 +9,7 @@ use crate::access::Permission;
 
 use super::guard::Pace;
 use super::{
+    redact,
     Services, authority, backup, certificates, erasures, holds, keks, media, recordings, renewal,
     retention, seal_keys, slots, system,
 };
@@ -59,6 +60,9 @@ pub const ROUTES: &[Route] = {
         }),
         route("POST", "/api/v1/recordings/{id}/release", Some(P::RecordingManage), Quick, || {
             post(recordings::release)
+        }),
+        route("POST", "/api/v1/recordings/{id}/redact", Some(P::InteractionRedact), Slow, || {
+            post(redact::redact)
         }),
         route("GET", "/api/v1/audit", Some(P::AuditView), Quick, || get(system::audit)),
         route("GET", "/api/v1/tokens", Some(P::TokenManage), Quick, || get(system::tokens)),
@@ -277,6 +281,7 @@ mod tests {
         ("POST /api/v1/recordings/{id}/verify", "x x x . x ."),
         ("POST /api/v1/recordings/{id}/key", ". x . . . ."),
         ("POST /api/v1/recordings/{id}/release", ". . x . . ."),
+        ("POST /api/v1/recordings/{id}/redact", ". x . . . ."),
         ("GET /api/v1/audit", ". x . . x ."),
         ("GET /api/v1/tokens", ". . x . . ."),
         ("POST /api/v1/tokens", ". . x . . ."),

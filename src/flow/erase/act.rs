@@ -168,7 +168,7 @@ impl Engine {
             }
             let opened = self.slot_of(recording.store).and_then(|slot| slot.opened());
             if let Some(opened) = opened {
-                self.clear_copies(id, &copies, &opened)?;
+                self.clear_copies(id, &copies, Some(&opened))?;
             }
         }
         Ok(())
