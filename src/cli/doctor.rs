@@ -1,8 +1,8 @@
 //! `recseal doctor`: what this host lacks, and how to mend it. Looks, never changes anything, and
 //! works with the daemon dead.
 
-mod leftovers;
 mod ffmpeg;
+mod leftovers;
 
 use std::fs;
 use std::fs::File;

@@ -9,9 +9,8 @@ use crate::access::Permission;
 
 use super::guard::Pace;
 use super::{
-    redact,
-    Services, authority, backup, certificates, erasures, holds, keks, media, recordings, renewal,
-    retention, seal_keys, slots, system,
+    Services, authority, backup, certificates, erasures, holds, keks, media, recordings, redact,
+    renewal, retention, seal_keys, slots, system,
 };
 
 /// One entry of the interface.

@@ -23,10 +23,7 @@ use uuid::Uuid;
 use crate::catalog::{CatalogTx, SidecarState};
 use crate::clock::{self, Clock, Timestamp};
 use crate::compliance::audit::{Activity, Actor, AuditEntry, Outcome};
-use crate::compliance::erasure::plan::Plan;
-use crate::compliance::erasure::{
-    DestroyedKey, ErasureItem, ErasureReason, ItemStep, JobState, SelectedBy,
-};
+use crate::compliance::erasure::{DestroyedKey, ErasureItem, ErasureReason, ItemStep, SelectedBy};
 use crate::compliance::hold;
 use crate::compliance::retention::RetentionRule;
 use crate::domain::doomed::{DoomedFile, DoomedKind, DoomedStep, FileEvidence};
@@ -491,10 +488,9 @@ impl Engine {
         if buried.is_empty() {
             return Ok(());
         }
-        let plan = Plan::default();
         let (selection, reason) = (SelectedBy::Tombstone, ErasureReason::ErasedBefore);
         self.catalog.write(|tx| {
-            let job = self.new_job(tx, &plan, selection, reason, JobState::Running, now)?;
+            let job = self.new_job(tx, &Actor::DAEMON, selection, reason, now)?;
             for id in buried {
                 let highest = tx.highest_key_version()?.max(self.keys.active_version());
                 tx.adopt_erasing(id, job, highest, now)?;
@@ -518,7 +514,7 @@ impl Engine {
             return Ok(());
         }
         let (selection, reason) = (SelectedBy::Tombstone, ErasureReason::ErasedBefore);
-        let job = self.new_job(tx, &Plan::default(), selection, reason, JobState::Running, now)?;
+        let job = self.new_job(tx, &Actor::DAEMON, selection, reason, now)?;
         tx.add_erasure_item(recording.id, job, recording.fingerprint.size_bytes, None, now)?;
         let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasedFileReturned)
             .on_recording(recording.id)

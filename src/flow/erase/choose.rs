@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::compliance::erasure::plan::{self, Candidate, Plan};
 use crate::compliance::erasure::query::{PersonValue, Query, QueryFacts};
 use crate::compliance::retention::RetentionRule;
-use crate::domain::{Recording, RecordingId, StorePath};
+use crate::domain::{Recording, StorePath};
 use crate::flow::{Engine, FlowError};
 use crate::intake::naming::NameFacts;
 
@@ -72,9 +72,12 @@ impl Engine {
     ) -> Result<Vec<ErasureCandidate>, FlowError> {
         let mut chosen = match selection {
             Selection::Recordings(ids) => {
-                let one =
-                    |id: &RecordingId| tx.erasure_candidate(*id)?.ok_or(FlowError::NotFound(*id));
-                ids.iter().map(one).collect::<Result<Vec<_>, FlowError>>()?
+                let (mut all, mut waiting) = (Vec::new(), ids.clone());
+                while let Some(id) = waiting.pop() {
+                    all.push(tx.erasure_candidate(id)?.ok_or(FlowError::NotFound(id))?);
+                    waiting.extend(tx.redacted_from(id)?);
+                }
+                all
             }
             Selection::Conversations(ids) => {
                 let mut all = Vec::new();
