@@ -17,3 +17,6 @@ pub mod keys {}
 
 #[doc = include_str!("audit.md")]
 pub mod audit {}
+
+#[doc = include_str!("erasure.md")]
+pub mod erasure {}
