@@ -21,6 +21,7 @@ pub struct Sealed {
     pub daemon: Daemon,
     /// Their ids, oldest first.
     pub ids: Vec<String>,
+    /// Where they were recorded.
     pub store: PathBuf,
     _folder: tempfile::TempDir,
 }

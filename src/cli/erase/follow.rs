@@ -108,6 +108,7 @@ fn watch(
         if is_over(&state) {
             return Ok(state);
         }
+        let from = last_id.clone();
         let mut cutter = Cutter::default();
         let mut hear = |bytes: &[u8]| {
             for event in cutter.take(bytes)? {
@@ -122,7 +123,7 @@ fn watch(
             }
             Ok(false)
         };
-        let heard = remote.listen(&format!("{JOBS}/events"), &last_id.clone(), &mut hear);
+        let heard = remote.listen(&format!("{JOBS}/events"), &from, &mut hear);
         match heard {
             Ok(true) => return Ok(state),
             Ok(false) => {}
@@ -301,7 +302,7 @@ mod tests {
     #[test]
     fn lines_say_what_matters() {
         let queue = json!({
-            "pending_files": 1_482, "pending_bytes": 3 << 30, "blocked_files": 2,
+            "pending_files": 1_482, "pending_bytes": 3_u64 << 30, "blocked_files": 2,
             "failing_files": 0, "bytes_per_second": 186 << 20, "eta_seconds": 1_140,
             "oldest_pending_seconds": 7_440, "paused": false, "late": true,
         });
