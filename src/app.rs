@@ -26,7 +26,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
 use crate::compliance::audit::Activity;
 use crate::config;
-use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
+use crate::config::{ClientCertificates, Config, Poll, RedactionConfig, StoreConfig};
 use crate::daemon::Daemon;
 use crate::daemon::certificates::{Certificates, Renewals};
 use crate::daemon::pool::WorkPool;
@@ -41,6 +41,7 @@ use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
 use crate::intake::profile::{Profile, UnknownProfile};
 use crate::intake::{PollChoice, StoreSettings};
+use crate::media::redact::ffmpeg::Ffmpeg;
 use crate::vault;
 use crate::vault::{LocalVault, VaultError};
 
@@ -188,6 +189,7 @@ fn build_with(
         started_at: clock.now(),
         backups: backups_of(config),
         erasure: erasure_of(config),
+        ffmpeg: ffmpeg_of(&config.redaction),
     })?
     .with_key_policy(KeyPolicy {
         rotate_every: config.keys.rotate_every,
@@ -274,6 +276,14 @@ fn make_folder(path: &Path, what: &'static str) -> Result<(), AppError> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     let mode = std::fs::Permissions::from_mode(0o700);
     std::fs::set_permissions(path, mode).map_err(failed)
+}
+
+/// ffmpeg as it is configured, or the first one in `$PATH`; `None` if there is none.
+pub fn ffmpeg_of(config: &RedactionConfig) -> Option<Ffmpeg> {
+    #[expect(clippy::disallowed_methods, reason = "where programs lie is asked once, here")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = config.ffmpeg.clone().or_else(|| Ffmpeg::find(&path))?;
+    Some(Ffmpeg::new(program, config.max_memory_bytes, config.time_limit))
 }
 
 fn backups_of(config: &Config) -> BackupSettings {

@@ -1,6 +1,9 @@
 //! `recseal doctor`: what this host lacks, and how to mend it. Looks, never changes anything, and
 //! works with the daemon dead.
 
+mod ffmpeg;
+mod leftovers;
+
 use std::fs;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -82,6 +85,7 @@ fn examine(config: &Config, now: Timestamp, checks: &mut Vec<Check>) {
     let vault = nearest_folder(&config.vault);
     checks.push(space("vault space", vault, config.reserve_bytes));
     checks.extend(storage("vault storage", vault));
+    checks.push(ffmpeg::check(&config.redaction));
     let mut folders = 0;
     for (index, store) in config.stores.iter().enumerate() {
         let name = format!("store {index}");
@@ -100,6 +104,7 @@ fn examine(config: &Config, now: Timestamp, checks: &mut Vec<Check>) {
             )),
         }
     }
+    checks.extend(leftovers::checks(config));
     checks.push(watches(folders, proc_number("/proc/sys/fs/inotify/max_user_watches")));
 }
 

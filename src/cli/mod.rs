@@ -19,6 +19,7 @@ mod keys;
 mod offline;
 mod online;
 mod output;
+mod redact;
 mod remote;
 mod renewal;
 mod retention;
@@ -70,6 +71,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Erase(erase) => erase::run(global, &erase),
         Command::Holds { what } => holds::run(global, &what),
         Command::Retention { what } => retention::run(global, &what),
+        Command::Redact(redact) => redact::run(global, &redact),
         Command::Keys { what } => keys::run(global, &what),
         Command::Certs { what } => certs::run(global, &what),
         Command::Backup { what } => backup::run(global, &what),
@@ -159,6 +161,9 @@ mod tests {
         "retention protect ID --until 2030-01-31",
         "retention unprotect ID",
         "retention protections ID",
+        "redact ID --range 10s-15s",
+        "redact ID --range 1:05-1:09 --range 2m-3m --channel 2 --beep --audio-only --dry-run",
+        "redact ID --range 0-1 --video-only",
         "keys export ID -o k",
         "keys public -o k",
         "keys slots list",
@@ -294,6 +299,10 @@ mod tests {
             "holds place --reason r",
             "retention add n --keep soon",
             "retention add n --mifid",
+            "redact ID",
+            "redact ID --range 15s-10s",
+            "redact ID --range 1-2 --channel 0",
+            "redact ID --range 1-2 --video-only --audio-only",
             "keys slots add exec",
             "keys slots add pkcs11 --module /m.so --token t --key k",
             "keys unlock --retry --passphrase-file p",

@@ -145,10 +145,12 @@ impl Remote {
     pub(super) fn send_watched(
         &self,
         target: &str,
+        body: Option<&Value>,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Value, Failure> {
         self.runtime.block_on(async {
-            let response = self.request_as(Method::POST, target, None, &[(ACCEPT, LINES)]).await?;
+            let body = body.map(|body| Bytes::from(body.to_string()));
+            let response = self.request_as(Method::POST, target, body, &[(ACCEPT, LINES)]).await?;
             let kind = response.headers().get(CONTENT_TYPE);
             if kind.is_none_or(|kind| kind.as_bytes() != LINES.as_bytes()) {
                 return parse(&whole(response).await?);

@@ -16,6 +16,7 @@ use crate::access::UnknownRole;
 use super::backup::RawBackup;
 use super::certificate::RawCertificate;
 use super::erasure::{RawErasure, RawRetention};
+use super::redaction::RawRedaction;
 use super::{
     ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, LogLevel, Overrides,
 };
@@ -31,6 +32,7 @@ pub(super) struct RawConfig {
     vault: RawVault,
     ingest: RawIngest,
     backup: RawBackup,
+    redaction: RawRedaction,
     keys: RawKeys,
     client: Vec<RawClient>,
     seal: RawSeal,
@@ -160,7 +162,7 @@ impl Serialize for Span {
 
 /// `"256MiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ByteSize(u64);
+pub(super) struct ByteSize(pub(super) u64);
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -201,6 +203,7 @@ impl RawConfig {
             vault,
             ingest,
             backup,
+            redaction,
             seal,
             keys,
             certificate,
@@ -259,6 +262,7 @@ impl RawConfig {
             seal_to: seal.to,
             reconcile_every,
             backup: backup.validate()?,
+            redaction: redaction.validate()?,
             keys: keys.validate()?,
             erasure: erasure.validate(&retention)?,
         })
@@ -389,6 +393,7 @@ impl From<&Config> for RawConfig {
                 reconcile_every: Span(config.reconcile_every),
             },
             backup: RawBackup::from(&config.backup),
+            redaction: RawRedaction::from(&config.redaction),
             keys: RawKeys {
                 retry_every: Span(config.keys.retry_every),
                 rotate_every: Span(config.keys.rotate_every.unwrap_or_default()),

@@ -148,9 +148,7 @@ impl From<FlowError> for ApiError {
             }
             F::NotOpen { state, .. } => not_open(*state),
             F::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
-            F::Keys(KeyError::SealKey(refusal)) => {
-                return super::seal_keys::refusal(refusal);
-            }
+            F::Keys(KeyError::SealKey(error)) => return super::seal_keys::refusal(error),
             F::Invalid { .. } => (S::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed"),
             F::Damaged { .. } => (
                 S::INTERNAL_SERVER_ERROR,
@@ -161,13 +159,7 @@ impl From<FlowError> for ApiError {
             F::NoTombstone { .. } => {
                 (S::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
             }
-            F::ConfirmCount { recordings, .. } => {
-                let hint = format!(
-                    "look at the plan, then repeat the number: `confirm` {recordings}, or \
-                     --confirm {recordings}"
-                );
-                return Self::new(S::CONFLICT, "confirm-count", detail, hint);
-            }
+            F::ConfirmCount { recordings, .. } => return confirm_count(detail, *recordings),
             F::SamePerson => (S::FORBIDDEN, "same-person", SAME_PERSON),
             F::NoSuchJob => (S::NOT_FOUND, "no-such-erasure", "`recseal erase list` shows them"),
             F::JobState { .. } => {
@@ -185,16 +177,14 @@ impl From<FlowError> for ApiError {
                 (S::NOT_FOUND, "no-such-backup", "`recseal backup status` lists them")
             }
             F::BackupFolder { .. } => (S::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER),
-            F::Keys(_) => (
-                S::SERVICE_UNAVAILABLE,
-                "keys-refused",
-                "`recseal doctor` on the host says what the Key Manager lacks",
-            ),
+            F::Keys(_) => (S::SERVICE_UNAVAILABLE, "keys-refused", KEYS_REFUSED),
             F::Catalog(_) => (
                 S::INTERNAL_SERVER_ERROR,
                 "catalog-failed",
                 "check the disk of the state folder, then the log of the daemon",
             ),
+            F::Redaction { source, .. } => super::redact::refusal(source),
+            F::RedactionRunning => super::redact::RUNNING,
             F::Vault { .. } | F::Sidecar { .. } => (
                 S::SERVICE_UNAVAILABLE,
                 "storage-failed",
@@ -206,6 +196,13 @@ impl From<FlowError> for ApiError {
         }
         Self::new(status, code, detail, hint)
     }
+}
+
+fn confirm_count(detail: String, recordings: u64) -> ApiError {
+    let hint = format!(
+        "look at the plan, then repeat the number: `confirm` {recordings}, or --confirm {recordings}"
+    );
+    ApiError::new(StatusCode::CONFLICT, "confirm-count", detail, hint)
 }
 
 /// What is wrong with the ways that a backup should open by, or with writing it.
@@ -236,7 +233,8 @@ fn key_refusal(error: &KeyError) -> Option<(StatusCode, &'static str, &'static s
         KeyError::IllegalKeyTransition { .. } => Some((
             StatusCode::CONFLICT,
             "key-state",
-            "`recseal keys show VERSION` says what state it is in",
+            "disabled: `recseal keys enable VERSION`; destroy_scheduled: `recseal keys restore \
+             VERSION`; from destroying and destroyed there is no way back",
         )),
         KeyError::DamagedGenerationLeft { .. } => Some((
             StatusCode::CONFLICT,
@@ -339,6 +337,7 @@ const SAME_PERSON: &str =
     "somebody else has to approve it: another user, or a token of another name";
 const BACKUP_FOLDER: &str = "check that the folder exists, has room and is writable";
 const CLOCK_SUSPECT: &str = "set the clock of this host right, by NTP for example, then try again";
+const KEYS_REFUSED: &str = "`recseal doctor` on the host says what the Key Manager lacks";
 const KEY_IN_USE: &str = "`recseal keys rewrap --wait` moves them to the active version; those of \
      a disabled version need `recseal keys enable VERSION` first";
 
@@ -353,6 +352,7 @@ mod tests {
     use crate::compliance::erasure::JobState;
     use crate::domain::RecordingId;
     use crate::flow::SealedTo;
+    use crate::media::redact::RedactError;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -399,6 +399,12 @@ mod tests {
             (FlowError::NoTombstone { version: 1 }, 404, "no-certificate"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
+            (FlowError::RedactionRunning, 409, "redaction-running"),
+            (
+                FlowError::Redaction { id, source: RedactError::NoFfmpeg },
+                422,
+                "redaction-needs-ffmpeg",
+            ),
         ];
         for (error, status, code) in cases {
             let outside = ApiError::from(error);

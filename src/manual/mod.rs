@@ -15,5 +15,8 @@ pub mod format {}
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+#[doc = include_str!("redaction.md")]
+pub mod redaction {}
+
 #[doc = include_str!("audit.md")]
 pub mod audit {}
