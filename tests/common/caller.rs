@@ -94,10 +94,13 @@ impl Caller {
         })
     }
 
-    /// The rest of a stream, once it has ended.
+    /// The rest of a stream, once it has ended; `None` if it does not within a minute.
     pub fn rest(&self, response: Response<Incoming>) -> Option<Bytes> {
-        let collected = self.runtime.block_on(response.into_body().collect());
-        collected.ok().map(|body| body.to_bytes())
+        let body = response.into_body().collect();
+        let collected = self.runtime.block_on(async {
+            tokio::time::timeout(std::time::Duration::from_secs(60), body).await
+        });
+        collected.ok()?.ok().map(|body| body.to_bytes())
     }
 
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
