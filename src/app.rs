@@ -346,19 +346,10 @@ async fn run(
     };
     let (stop, stopped) = watch::channel(false);
     let bell = Arc::new(Bell::default());
-    let daemon_uid = rustix::process::geteuid().as_raw();
     let doors_pool = WorkPool::new(DOOR_JOBS);
     let renewals = Arc::new(Renewals::default());
-    let services = Services::new(
-        Arc::clone(&engine),
-        doors_pool.clone(),
-        clock.clone(),
-        Arc::clone(&bell),
-        daemon_uid,
-    )
-    .within(surroundings())
-    .with_renewals(Arc::clone(&renewals))
-    .until(stopped.clone());
+    let parts = (Arc::clone(&engine), doors_pool.clone(), clock.clone(), Arc::clone(&bell));
+    let services = services_of(parts).with_renewals(Arc::clone(&renewals)).until(stopped.clone());
     let https = listen::bind_tcp(config.https).await?;
     let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
     services.announce(addresses);
@@ -405,6 +396,11 @@ async fn run(
     // Whatever does not end in time is cut off: every line of work can be cut anywhere.
     let _ = tokio::time::timeout(GRACE, all_ended).await;
     Ok(())
+}
+
+fn services_of((engine, pool, clock, bell): (Arc<Engine>, WorkPool, Clock, Arc<Bell>)) -> Services {
+    let daemon_uid = rustix::process::geteuid().as_raw();
+    Services::new(engine, pool, clock, bell, daemon_uid).within(surroundings())
 }
 
 fn address_of(listener: &tokio::net::TcpListener) -> Result<SocketAddr, AppError> {

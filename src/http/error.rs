@@ -130,84 +130,63 @@ impl IntoResponse for ApiError {
 /// The one place where what went wrong inside becomes what is said outside.
 impl From<FlowError> for ApiError {
     fn from(error: FlowError) -> Self {
-        if let FlowError::Keys(keymanager::KeyError::Authority(error)) = &error {
+        use {FlowError as F, StatusCode as S};
+        if let F::Keys(keymanager::KeyError::Authority(error)) = &error {
             return super::authority::refused(error);
         }
-        if let FlowError::Keys(error) = &error
+        if let F::Keys(error) = &error
             && let Some((status, code, hint)) = key_refusal(error)
         {
             return Self::new(status, code, error.to_string(), hint);
         }
         let detail = error.to_string();
         let (status, code, hint) = match &error {
-            FlowError::NotFound(_) => {
-                (StatusCode::NOT_FOUND, "not-found", "`recseal recordings` lists the ids")
+            F::NotFound(_) => (S::NOT_FOUND, "not-found", "`recseal recordings` lists the ids"),
+            F::NoSuchStore => (S::NOT_FOUND, "no-such-store", "`recseal status` lists the stores"),
+            F::NoSuchToken => {
+                (S::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
             }
-            FlowError::NoSuchStore => {
-                (StatusCode::NOT_FOUND, "no-such-store", "`recseal status` lists the stores")
-            }
-            FlowError::NoSuchToken => {
-                (StatusCode::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
-            }
-            FlowError::NotOpen { state, .. } => not_open(*state),
-            FlowError::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
-            FlowError::Keys(KeyError::SealKey(refusal)) => {
-                return super::seal_keys::refusal(refusal);
-            }
-            FlowError::Invalid { .. } => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
-            }
-            FlowError::Damaged { .. } => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+            F::NotOpen { state, .. } => not_open(*state),
+            F::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
+            F::Keys(KeyError::SealKey(error)) => return super::seal_keys::refusal(error),
+            F::Invalid { .. } => (S::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed"),
+            F::Damaged { .. } => (
+                S::INTERNAL_SERVER_ERROR,
                 "damaged",
                 "restore the sealed copy from a backup, then run `recseal verify`",
             ),
-            FlowError::KeyInUse { .. } => (StatusCode::CONFLICT, "key-in-use", KEY_IN_USE),
-            FlowError::NoTombstone { .. } => {
-                (StatusCode::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
+            F::KeyInUse { .. } => (S::CONFLICT, "key-in-use", KEY_IN_USE),
+            F::NoTombstone { .. } => {
+                (S::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
             }
-            FlowError::ConfirmCount { recordings, .. } => {
-                let hint = format!(
-                    "look at the plan, then repeat the number: `confirm` {recordings}, or \
-                     --confirm {recordings}"
-                );
-                return Self::new(StatusCode::CONFLICT, "confirm-count", detail, hint);
+            F::ConfirmCount { recordings, .. } => return confirm_count(detail, *recordings),
+            F::SamePerson => (S::FORBIDDEN, "same-person", SAME_PERSON),
+            F::NoSuchJob => (S::NOT_FOUND, "no-such-erasure", "`recseal erase list` shows them"),
+            F::JobState { .. } => {
+                (S::CONFLICT, "erasure-state", "`recseal erase status JOB` shows it")
             }
-            FlowError::SamePerson => (StatusCode::FORBIDDEN, "same-person", SAME_PERSON),
-            FlowError::NoSuchJob => {
-                (StatusCode::NOT_FOUND, "no-such-erasure", "`recseal erase list` shows them")
+            F::NoSuchHold => (S::NOT_FOUND, "no-such-hold", "`recseal holds list` shows them"),
+            F::NoSuchRule => (S::NOT_FOUND, "no-such-rule", "`recseal retention list` shows them"),
+            F::NotErased { .. } => (S::CONFLICT, "not-erased", NOT_ERASED),
+            F::ClockSuspect => (S::CONFLICT, "clock-suspect", CLOCK_SUSPECT),
+            F::Backup(source) => backup_refusal(source),
+            F::BackupRunning => {
+                (S::CONFLICT, "backup-running", "wait until it is done, then try again")
             }
-            FlowError::JobState { .. } => {
-                (StatusCode::CONFLICT, "erasure-state", "`recseal erase status JOB` shows it")
+            F::NoSuchBackup => {
+                (S::NOT_FOUND, "no-such-backup", "`recseal backup status` lists them")
             }
-            FlowError::NoSuchHold => {
-                (StatusCode::NOT_FOUND, "no-such-hold", "`recseal holds list` shows them")
-            }
-            FlowError::NoSuchRule => {
-                (StatusCode::NOT_FOUND, "no-such-rule", "`recseal retention list` shows them")
-            }
-            FlowError::NotErased { .. } => (StatusCode::CONFLICT, "not-erased", NOT_ERASED),
-            FlowError::ClockSuspect => (StatusCode::CONFLICT, "clock-suspect", CLOCK_SUSPECT),
-            FlowError::Backup(source) => backup_refusal(source),
-            FlowError::BackupRunning => {
-                (StatusCode::CONFLICT, "backup-running", "wait until it is done, then try again")
-            }
-            FlowError::NoSuchBackup => {
-                (StatusCode::NOT_FOUND, "no-such-backup", "`recseal backup status` lists them")
-            }
-            FlowError::BackupFolder { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER)
-            }
-            FlowError::Keys(_) => (StatusCode::SERVICE_UNAVAILABLE, "keys-refused", KEYS_REFUSED),
-            FlowError::Catalog(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+            F::BackupFolder { .. } => (S::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER),
+            F::Keys(_) => (S::SERVICE_UNAVAILABLE, "keys-refused", KEYS_REFUSED),
+            F::Catalog(_) => (
+                S::INTERNAL_SERVER_ERROR,
                 "catalog-failed",
                 "check the disk of the state folder, then the log of the daemon",
             ),
-            FlowError::Redaction { source, .. } => super::redact::refusal(source),
-            FlowError::RedactionRunning => super::redact::RUNNING,
-            FlowError::Vault { .. } | FlowError::Sidecar { .. } => (
-                StatusCode::SERVICE_UNAVAILABLE,
+            F::Redaction { source, .. } => super::redact::refusal(source),
+            F::RedactionRunning => super::redact::RUNNING,
+            F::Vault { .. } | F::Sidecar { .. } => (
+                S::SERVICE_UNAVAILABLE,
                 "storage-failed",
                 "check that the disk of the vault is mounted and has free space",
             ),
@@ -217,6 +196,13 @@ impl From<FlowError> for ApiError {
         }
         Self::new(status, code, detail, hint)
     }
+}
+
+fn confirm_count(detail: String, recordings: u64) -> ApiError {
+    let hint = format!(
+        "look at the plan, then repeat the number: `confirm` {recordings}, or --confirm {recordings}"
+    );
+    ApiError::new(StatusCode::CONFLICT, "confirm-count", detail, hint)
 }
 
 /// What is wrong with the ways that a backup should open by, or with writing it.
@@ -336,7 +322,7 @@ fn too_large() -> ApiError {
     ApiError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too-large",
-        format!("the body is longer than {} bytes", super::BODY_BYTES_MAX),
+        "the body is longer than this address takes",
         "no request of this interface needs that much",
     )
 }
