@@ -2,5 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod chance;
+#[path = "../common/mod.rs"]
+mod common;
+mod crash;
+mod cuts;
+mod evidence;
 mod ground;
 mod journey;
+mod ledger;
+mod worker;
