@@ -33,8 +33,8 @@ use crate::daemon::pool::WorkPool;
 use crate::daemon::task::Heartbeat;
 use crate::daemon::watch::Bell;
 use crate::flow::{
-    AutomaticBackups, BackupSettings, ClientRule, Engine, FlowError, KeyPolicy, Layout, Parts,
-    StoreSpec,
+    AutomaticBackups, BackupSettings, ClientRule, Engine, ErasurePolicy, FlowError, KeyPolicy,
+    Layout, Parts, StoreSpec, Window,
 };
 use crate::http;
 use crate::http::listen::{self, ListenError};
@@ -187,7 +187,7 @@ fn build_with(
         batch: config.batch,
         started_at: clock.now(),
         backups: backups_of(config),
-        erasure: crate::flow::ErasurePolicy::default(),
+        erasure: erasure_of(config),
     })?
     .with_key_policy(KeyPolicy {
         rotate_every: config.keys.rotate_every,
@@ -286,6 +286,19 @@ fn backups_of(config: &Config) -> BackupSettings {
     BackupSettings { automatic, remind_after: config.backup.remind_after }
 }
 
+fn erasure_of(config: &Config) -> ErasurePolicy {
+    let erasure = &config.erasure;
+    ErasurePolicy {
+        mass_from: erasure.mass_from,
+        approve_mass: erasure.approve_mass,
+        bytes_per_second: erasure.bytes_per_second,
+        window: erasure.window.map(|(from, to)| Window { from, to }),
+        deadline: erasure.deadline,
+        retention_daily: erasure.retention_daily,
+        finalize_after: erasure.finalize_after,
+    }
+}
+
 fn spec_of(store: &StoreConfig) -> Result<StoreSpec, AppError> {
     let layout = match store.layout {
         config::Layout::Vault => Layout::Vault,
@@ -334,7 +347,8 @@ async fn run(
         daemon_uid,
     )
     .within(surroundings())
-    .with_renewals(Arc::clone(&renewals));
+    .with_renewals(Arc::clone(&renewals))
+    .until(stopped.clone());
     let https = listen::bind_tcp(config.https).await?;
     let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
     services.announce(addresses);

@@ -6,6 +6,7 @@
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -19,7 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::clock::Timestamp;
-use crate::flow::Status;
+use crate::flow::{ErasureStatus, Status};
 
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,9 +172,65 @@ impl Metrics {
         }
         renewals(&mut registry, status);
         backups(&mut registry, status);
+        erasures(&mut registry, &status.erasure);
         let mut text = String::new();
         encode(&mut text, &registry).expect("writing to a string cannot fail");
         text
+    }
+}
+
+fn erasures(registry: &mut Registry, erasure: &ErasureStatus) {
+    let (files, bytes) = erasure.progress.pending();
+    let seconds = |span: Option<Duration>| gauged(span.map_or(0, |span| span.as_secs()));
+    for (name, help, value) in [
+        ("erasure_pending_files", "Recordings that are owed and may go", gauged(files)),
+        ("erasure_pending_bytes", "Their bytes", gauged(bytes)),
+        (
+            "erasure_blocked_files",
+            "Recordings that are owed and protected",
+            gauged(erasure.progress.blocked_items),
+        ),
+        (
+            "erasure_failing_files",
+            "Recordings that could not be erased yet",
+            gauged(erasure.progress.failing_items),
+        ),
+        (
+            "erasure_oldest_pending_seconds",
+            "How long the oldest obligation waits",
+            seconds(erasure.oldest_pending),
+        ),
+        ("erasure_late", "1 while that is longer than was allowed", i64::from(erasure.is_late)),
+        (
+            "erasure_rate_bytes_per_second",
+            "Bytes erased per second, of the last minute of work",
+            gauged(erasure.bytes_per_second),
+        ),
+        ("erasure_eta_seconds", "Until all that may go is gone", seconds(erasure.eta)),
+        ("erasure_paused", "1 while a person stopped it", i64::from(erasure.is_paused)),
+        (
+            "erasure_awaiting_approval",
+            "Jobs that await a second person",
+            gauged(erasure.awaiting_approval),
+        ),
+        (
+            "erasure_not_final",
+            "Erased recordings that an old backup and its keys could bring back",
+            gauged(erasure.not_final),
+        ),
+    ] {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    }
+    for (name, help, value) in [
+        ("erasure_certificates", "Certificates of erasure ever issued", erasure.certificates),
+        ("erasure_files", "Recordings erased since start", erasure.files_total),
+        ("erasure_bytes", "Bytes erased since start", erasure.bytes_total),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
     }
 }
 
@@ -294,6 +351,7 @@ pub const METRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.
 
 #[cfg(test)]
 mod tests {
+    use crate::compliance::erasure::JobProgress;
     use crate::flow::{BackupStatus, CertificateStatus, Counts, KeysStatus, RenewalStatus, Totals};
 
     use super::*;
@@ -310,6 +368,37 @@ mod tests {
             (None, "1:2", false, LogTarget::Json),
         ] {
             assert_eq!(choose(stream, stderr, terminal), target);
+        }
+    }
+
+    fn owed() -> ErasureStatus {
+        let progress = JobProgress {
+            items: 10,
+            bytes: 100,
+            done_items: 3,
+            done_bytes: 15,
+            blocked_items: 2,
+            blocked_bytes: 5,
+            failing_items: 1,
+            ..JobProgress::default()
+        };
+        ErasureStatus {
+            progress,
+            oldest_pending: Some(Duration::from_secs(60)),
+            is_late: true,
+            awaiting_approval: 4,
+            is_paused: true,
+            is_outside_window: false,
+            limit_bytes_per_second: 0,
+            bytes_per_second: 12,
+            recordings_per_minute: 1,
+            eta: Some(Duration::from_secs(30)),
+            active: vec![],
+            certificates: 8,
+            not_final: 6,
+            files_total: 3,
+            bytes_total: 99,
+            problem: None,
         }
     }
 
@@ -348,6 +437,7 @@ mod tests {
                 ..RenewalStatus::default()
             },
             backup: BackupStatus { verified_of: Some(start), ..BackupStatus::default() },
+            erasure: owed(),
         };
         let text = metrics.render(&status);
         for line in [
@@ -368,6 +458,20 @@ mod tests {
             "recseal_certificate_served_matches_store{listener=\"https\"} 1",
             "recseal_clock_suspect 0",
             "recseal_waiting_bytes 9",
+            "recseal_erasure_pending_files 5",
+            "recseal_erasure_pending_bytes 80",
+            "recseal_erasure_blocked_files 2",
+            "recseal_erasure_failing_files 1",
+            "recseal_erasure_oldest_pending_seconds 60",
+            "recseal_erasure_late 1",
+            "recseal_erasure_rate_bytes_per_second 12",
+            "recseal_erasure_eta_seconds 30",
+            "recseal_erasure_paused 1",
+            "recseal_erasure_awaiting_approval 4",
+            "recseal_erasure_not_final 6",
+            "recseal_erasure_certificates_total 8",
+            "recseal_erasure_files_total 3",
+            "recseal_erasure_bytes_total 99",
             "recseal_key_rewrap_pending 12",
             "recseal_key_next_rotation_timestamp_seconds 3",
             "recseal_http_requests_total{route=\"/api/v1/recordings/{id}\",status=\"404\"} 2",

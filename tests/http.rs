@@ -6,110 +6,16 @@ mod common;
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 
+use common::caller::{Answer, Caller, bearer, exchange};
 use common::daemon::Daemon;
 use common::marker::Marker;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{HeaderMap, Method, Request};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
+use hyper::Request;
 use recseal::access::Role;
 use recseal::http::ROUTES;
 use serde_json::Value;
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-
-/// One answer, read to its end; `None` as body if it broke off.
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: Option<Bytes>,
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
-    }
-
-    fn code(&self) -> String {
-        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.status);
-        let problem: Value = serde_json::from_slice(self.body.as_ref().unwrap()).unwrap();
-        assert_eq!(problem["status"], self.status);
-        assert!(!problem["hint"].as_str().unwrap().is_empty());
-        problem["code"].as_str().unwrap().to_owned()
-    }
-}
-
-/// A caller over HTTPS who trusts the daemon's certificate and nothing else.
-struct Caller {
-    runtime: tokio::runtime::Runtime,
-    tls: TlsConnector,
-    address: String,
-}
-
-impl Caller {
-    fn new(daemon: &Daemon) -> Self {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let socket = daemon.state().join("recseal.sock");
-        let pem = runtime.block_on(async {
-            let stream = UnixStream::connect(socket).await.unwrap();
-            let request = Request::get("/api/v1/certificate").body(Full::default()).unwrap();
-            exchange(stream, request).await.body.unwrap()
-        });
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            roots.add(certificate.unwrap()).unwrap();
-        }
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let address = daemon.json(&["status"])["listen"]["https"].as_str().unwrap().to_owned();
-        Self { runtime, tls: TlsConnector::from(Arc::new(config)), address }
-    }
-
-    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = Request::builder()
-            .method(Method::from_bytes(method.as_bytes()).unwrap())
-            .uri(path)
-            .header("host", "localhost");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-        self.runtime.block_on(async {
-            let stream = TcpStream::connect(&self.address).await.unwrap();
-            let name = ServerName::try_from("localhost").unwrap();
-            exchange(self.tls.connect(name, stream).await.unwrap(), request).await
-        })
-    }
-}
-
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Answer
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-    tokio::spawn(connection);
-    let response = sender.send_request(request).await.unwrap();
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.ok().map(|body| body.to_bytes());
-    Answer { status: head.status.as_u16(), headers: head.headers, body }
-}
-
-/// `Authorization` for a fresh token of `role`.
-fn bearer(daemon: &Daemon, role: Role) -> String {
-    let made = daemon.json(&["tokens", "create", "test", "--role", role.as_str()]);
-    format!("Bearer {}", made["secret"].as_str().unwrap())
-}
+use tokio::net::TcpStream;
 
 /// Every route with every role and with none, as the table says and not otherwise. Planted
 /// faults: a handler whose grant is of another kind than its row; a handler without one.
@@ -122,7 +28,9 @@ fn every_route_asks_for_what_the_table_says() {
         for route in ROUTES {
             let path = route.path.replace("{id}", "00000000-0000-0000-0000-000000000000");
             let may = route.needs.is_none_or(|needed| role.permissions().contains(&needed));
-            let answer = caller.ask(route.method, &path, &[("authorization", &token)], "");
+            // Events have no end: who does not take them is answered at once, once let in.
+            let headers = [("authorization", token.as_str()), ("accept", "application/json")];
+            let answer = caller.ask(route.method, &path, &headers, "");
             let was_let_in = !matches!(answer.status, 401 | 403);
             assert_eq!(was_let_in, may, "{role} {} {path}: {}", route.method, answer.status);
             if !may {

@@ -18,6 +18,7 @@ use super::values::unreadable;
 use super::values::unsigned;
 use super::values::uuid;
 use crate::domain::DataKeyId;
+use crate::domain::Fingerprint;
 use crate::domain::JournalFate;
 use crate::domain::RecordingId;
 use crate::domain::SidecarId;
@@ -63,6 +64,8 @@ impl CatalogTx<'_> {
             ":path": path,
             ":data_key": file.data_key.as_ref().map(|id| id.0.as_bytes().as_slice()),
             ":bytes": file.bytes.cast_signed(),
+            ":expected_inode": file.expected.map(|seen| seen.inode.cast_signed()),
+            ":expected_modified_ns": file.expected.map(|seen| seen.modified_ns),
             ":step": file.step.as_str(),
         })?;
         Ok(())
@@ -124,6 +127,18 @@ fn file_of(row: &Row<'_>) -> rusqlite::Result<DoomedFile> {
         rusqlite::types::ValueRef::Null => None,
         id => Some(DataKeyId(uuid(id)?)),
     };
+    let bytes = unsigned(row, "bytes")?;
+    let inode: Option<i64> = row.get("expected_inode")?;
+    let expected = match inode.zip(row.get("expected_modified_ns")?) {
+        None => None,
+        Some((inode, modified_ns)) => Some(Fingerprint {
+            device: 0,
+            inode: inode.cast_unsigned(),
+            size_bytes: bytes,
+            modified_ns,
+            changed_ns: 0,
+        }),
+    };
     let evidence = match evidence_of(row)? {
         None => None,
         Some(destruction) => Some(FileEvidence {
@@ -142,7 +157,8 @@ fn file_of(row: &Row<'_>) -> rusqlite::Result<DoomedFile> {
         sidecar: row.get("sidecar")?,
         place,
         data_key,
-        bytes: unsigned(row, "bytes")?,
+        bytes,
+        expected,
         step: row.get("step")?,
         evidence,
     })
@@ -152,8 +168,10 @@ const SELECT_SIDECAR_DATA_KEYS: &str =
     "SELECT sidecar, data_key FROM sidecar_key WHERE recording = ?1";
 const SELECT_FILES: &str = "SELECT * FROM doomed_file WHERE recording = ?1 ORDER BY kind, token";
 const INSERT_FILE: &str = "
-    INSERT INTO doomed_file (token, recording, kind, sidecar, vault, path, data_key, bytes, step)
-    VALUES (:token, :recording, :kind, :sidecar, :vault, :path, :data_key, :bytes, :step)";
+    INSERT INTO doomed_file (token, recording, kind, sidecar, vault, path, data_key, bytes,
+        expected_inode, expected_modified_ns, step)
+    VALUES (:token, :recording, :kind, :sidecar, :vault, :path, :data_key, :bytes,
+        :expected_inode, :expected_modified_ns, :step)";
 const UPDATE_OVERWRITTEN: &str = "
     UPDATE doomed_file SET step = 'overwritten', overwrite = :overwrite, journal = :journal,
         file_system = :file_system, medium = :medium, overwritten_bytes = :overwritten_bytes,

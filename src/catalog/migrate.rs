@@ -61,6 +61,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/003_backups.sql"),
     include_str!("migrations/005_attributes.sql"),
     include_str!("migrations/006_erasure.sql"),
+    include_str!("migrations/007_answers.sql"),
 ];
 
 /// "RSEA", so that `file` and we can tell a catalog from any other SQLite database.
@@ -148,6 +149,6 @@ mod tests {
         "d4b768a80c96c7a2976a112c7d5e52e077be825e3863e9e70aad58c2bc64a2f8",
         "be0dca23ffb6870540782b7b1ae9fd99af6fe0ab54c7df47c2f698b0d339b98c",
         "7c5bdc58910a74670fcc341ea2ecfe9cd84af22f34cb5891c641c06547b7e700",
-        "3fe041e9e68d5e46ba3b57435cac677ee9e7e715e20cf36043158fa4821efb21",
+        "58a4b5b3fd74f2bbe43f16773d2bf5780547bfd17f9530f9c42f653d5df12db0",
     ];
 }

@@ -22,6 +22,7 @@
 //!   the life cycle first. Triggers repeat the rules that must never break.
 //! - No `rusqlite` type leaves this module except as the source of an error.
 
+mod answers;
 mod audit;
 mod backup;
 mod candidates;
@@ -67,6 +68,7 @@ use rusqlite::MAIN_DB;
 use rusqlite::OpenFlags;
 use rusqlite::TransactionBehavior;
 
+pub use answers::AnswerRow;
 pub use audit::AuditFilter;
 pub use backup::{BackupRow, CatalogCopy, CopyFacts, destroy};
 pub use candidates::ErasureCandidate;

@@ -3,6 +3,8 @@
 pub mod authority;
 pub mod backup;
 pub mod certs;
+pub mod erase;
+pub mod holds;
 pub mod keks;
 pub mod keys;
 pub mod slots;
@@ -97,6 +99,33 @@ pub enum Command {
         recseal verify 0192f0c8-7a3b-7c4d-8e5f-123456789abc\n  \
         recseal verify copy.sealed --key call.key")]
     Verify(Verify),
+    /// Erase recordings for good, watch and steer erasures
+    ///
+    /// What would happen is shown first. The key is destroyed, every copy overwritten and looked
+    /// at, names are scrubbed, and a signed certificate says what was seen. What a hold, a tag or a
+    /// rule protects waits and goes on by itself. Exit code 5: all of it is protected; 8: some.
+    #[command(after_help = "Examples:\n  \
+        recseal erase --recording 0192f0c8-7a3b-7c4d-8e5f-123456789abc --wait\n  \
+        echo +12025550143 | recseal erase --person - --dry-run\n  \
+        recseal erase --due --yes\n  \
+        recseal erase status --follow")]
+    Erase(erase::Erase),
+    /// Place and lift legal holds: what is held is not erased
+    #[command(after_help = "Examples:\n  \
+        recseal holds place --reason 'case 2026-117' --conversation 0192f0c8-7a3b-7c4d-8e5f-123456789abc\n  \
+        recseal holds list")]
+    Holds {
+        #[command(subcommand)]
+        what: holds::Holds,
+    },
+    /// Say how long recordings are kept and when they go
+    #[command(after_help = "Examples:\n  \
+        recseal retention add support --erase-after 90d\n  \
+        recseal retention plan")]
+    Retention {
+        #[command(subcommand)]
+        what: holds::Retention,
+    },
     /// Lead the lives of keys: rotate, destroy, unlock, take out that of one recording
     #[command(after_help = "Examples:\n  \
         recseal keys list\n  \

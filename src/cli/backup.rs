@@ -34,6 +34,11 @@ pub(super) fn run(global: &Global, verb: &Backup) -> Result<(), Failure> {
             super::online::save(global, out, text.as_bytes())
         }
         Backup::Confirm { id } => confirm(global, &id.to_string()),
+        Backup::Forget { id } => {
+            let path = format!("/api/v1/backup/{id}/forget");
+            super::remote(global)?.send(Method::POST, &path, None)?;
+            say(global, &json!({ "backup": id, "forgotten": true }), "noted: it is gone\n")
+        }
     }
 }
 

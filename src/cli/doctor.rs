@@ -1,6 +1,8 @@
 //! `recseal doctor`: what this host lacks, and how to mend it. Looks, never changes anything, and
 //! works with the daemon dead.
 
+mod leftovers;
+
 use std::fs;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -100,6 +102,7 @@ fn examine(config: &Config, now: Timestamp, checks: &mut Vec<Check>) {
             )),
         }
     }
+    checks.extend(leftovers::checks(config));
     checks.push(watches(folders, proc_number("/proc/sys/fs/inotify/max_user_watches")));
 }
 

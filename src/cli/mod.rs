@@ -10,7 +10,9 @@ mod backup;
 mod certificate_file;
 mod certs;
 mod doctor;
+mod erase;
 pub mod failure;
+mod holds;
 mod init;
 mod keks;
 mod keys;
@@ -19,6 +21,7 @@ mod online;
 mod output;
 mod remote;
 mod renewal;
+mod retention;
 mod seal_keys;
 mod secrets;
 mod setup;
@@ -64,6 +67,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Recordings(recordings) => online::recordings(global, &recordings),
         Command::Open(open) => online::open(global, &open),
         Command::Verify(verify) => online::verify(global, &verify),
+        Command::Erase(erase) => erase::run(global, &erase),
+        Command::Holds { what } => holds::run(global, &what),
+        Command::Retention { what } => retention::run(global, &what),
         Command::Keys { what } => keys::run(global, &what),
         Command::Certs { what } => certs::run(global, &what),
         Command::Backup { what } => backup::run(global, &what),
@@ -123,6 +129,36 @@ mod tests {
         "open f.sealed --key k -o - --force",
         "verify ID",
         "verify f.sealed --key k",
+        "erase --recording ID --recording ID --reason decision --dry-run",
+        "erase --conversation ID --yes --wait",
+        "erase --person - --confirm 7",
+        "erase --query q",
+        "erase --due",
+        "erase --files l",
+        "erase status",
+        "erase status ID --follow",
+        "erase list",
+        "erase items ID --only failing",
+        "erase approve ID",
+        "erase pause",
+        "erase pause ID",
+        "erase resume",
+        "erase resume ID",
+        "erase cancel ID",
+        "erase limit 50M",
+        "erase finalize",
+        "erase finalize --now --yes",
+        "holds place --reason r --recording ID --conversation ID --until 2030-01-31",
+        "holds list --all",
+        "holds show ID",
+        "holds lift ID",
+        "retention list",
+        "retention add n --store /r --kind audio --tag t --metadata k=v --keep 5y --erase-after 6y --mifid",
+        "retention remove ID",
+        "retention plan",
+        "retention protect ID --until 2030-01-31",
+        "retention unprotect ID",
+        "retention protections ID",
         "keys export ID -o k",
         "keys public -o k",
         "keys slots list",
@@ -195,6 +231,7 @@ mod tests {
         "backup keygen -o k",
         "backup tombstones -o t",
         "backup confirm ID",
+        "backup forget ID",
         "tokens create t --role ops --expires 90d",
         "tokens list",
         "tokens revoke x",
@@ -248,6 +285,15 @@ mod tests {
             "",
             "nonsense",
             "open ID",
+            "erase",
+            "erase --recording x",
+            "erase --recording ID --due",
+            "erase --due --reason none",
+            "erase limit fast",
+            "erase items ID --only done",
+            "holds place --reason r",
+            "retention add n --keep soon",
+            "retention add n --mifid",
             "keys slots add exec",
             "keys slots add pkcs11 --module /m.so --token t --key k",
             "keys unlock --retry --passphrase-file p",

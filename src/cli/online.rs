@@ -48,6 +48,7 @@ pub(super) fn status(global: &Global) -> Result<(), Failure> {
     ));
     text.push_str(&format!("certificate  until {}\n", word(&status, "/certificate/not_after")));
     text.push_str(&super::keks::status_line(&status["keys"]));
+    text.push_str(&super::erase::status_line(&status["erasure"]));
     if status["listen"].is_object() {
         text.push_str(&format!(
             "listening    https://{}, health http://{}\n",

@@ -150,6 +150,13 @@ pub(super) fn count_bar(count: u64, json: bool) -> ProgressBar {
     style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
 }
 
+/// The same for work that says in words how it goes.
+pub(super) fn work_bar(len_bytes: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:20} {percent:>3} %  {wide_msg}");
+    let bar = bar(len_bytes, false);
+    style.map(|style| bar.clone().with_style(style)).unwrap_or(bar)
+}
+
 /// Prints to stdout. A closed pipe (`| head`) is the reader's right, not a failure.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {

@@ -2,12 +2,13 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -58,7 +59,7 @@ impl Remote {
     ) -> Result<Value, Failure> {
         self.runtime.block_on(async {
             let body = Some(Bytes::from_owner(body));
-            let response = self.request_as(Method::POST, target, body, None).await?;
+            let response = self.request_as(Method::POST, target, body, &[]).await?;
             parse(&whole(response).await?)
         })
     }
@@ -66,7 +67,7 @@ impl Remote {
     /// `POST` whose refusal is an answer too: the status and the document.
     pub(super) fn ask(&self, target: &str, body: &Value) -> Result<(u16, Value), Failure> {
         self.runtime.block_on(async {
-            let response = self.exchange(Method::POST, target, Some(wiped(body)), None).await?;
+            let response = self.exchange(Method::POST, target, Some(wiped(body)), &[]).await?;
             let status = response.status().as_u16();
             let text = whole(response).await?;
             Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
@@ -133,7 +134,7 @@ impl Remote {
     ) -> Result<(u64, String), Failure> {
         self.runtime.block_on(async {
             let body = Bytes::from_owner(body.clone());
-            let response = self.request_as(Method::POST, target, Some(body), None).await?;
+            let response = self.request_as(Method::POST, target, Some(body), &[]).await?;
             let id = response.headers().get(BACKUP_ID).and_then(|value| value.to_str().ok());
             let id = id.unwrap_or_default().to_owned();
             Ok((save(response, sink, progress).await?, id))
@@ -147,7 +148,7 @@ impl Remote {
         progress: &dyn Fn(u64, u64),
     ) -> Result<Value, Failure> {
         self.runtime.block_on(async {
-            let response = self.request_as(Method::POST, target, None, Some(LINES)).await?;
+            let response = self.request_as(Method::POST, target, None, &[(ACCEPT, LINES)]).await?;
             let kind = response.headers().get(CONTENT_TYPE);
             if kind.is_none_or(|kind| kind.as_bytes() != LINES.as_bytes()) {
                 return parse(&whole(response).await?);
@@ -165,6 +166,36 @@ impl Remote {
         })
     }
 
+    /// `GET` of events behind `last_id`, handed on as bytes until `hear` has heard enough; then
+    /// true. False if the stream ended before.
+    pub(super) fn listen(
+        &self,
+        target: &str,
+        last_id: &str,
+        hear: &mut dyn FnMut(&[u8]) -> Result<bool, Failure>,
+    ) -> Result<bool, Failure> {
+        self.runtime.block_on(async {
+            let mut more = vec![(ACCEPT, "text/event-stream")];
+            if !last_id.is_empty() {
+                more.push((HeaderName::from_static("last-event-id"), last_id));
+            }
+            let mut body = self.request_as(Method::GET, target, None, &more).await?.into_body();
+            while let Some(Ok(frame)) = body.frame().await {
+                if let Some(bytes) = frame.data_ref()
+                    && hear(bytes)?
+                {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+    }
+
+    /// Waits a while.
+    pub(super) fn wait(&self, span: Duration) {
+        self.runtime.block_on(tokio::time::sleep(span));
+    }
+
     /// Sends one request; anything but success is a [`Failure`].
     async fn request(
         &self,
@@ -172,7 +203,7 @@ impl Remote {
         target: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, Failure> {
-        self.request_as(method, target, body.map(wiped), None).await
+        self.request_as(method, target, body.map(wiped), &[]).await
     }
 
     async fn request_as(
@@ -180,9 +211,9 @@ impl Remote {
         method: Method,
         target: &str,
         body: Option<Bytes>,
-        accept: Option<&str>,
+        more: &[(HeaderName, &str)],
     ) -> Result<Response<Incoming>, Failure> {
-        let response = self.exchange(method, target, body, accept).await?;
+        let response = self.exchange(method, target, body, more).await?;
         let status = response.status().as_u16();
         if response.status().is_success() {
             return Ok(response);
@@ -197,7 +228,7 @@ impl Remote {
         method: Method,
         target: &str,
         body: Option<Bytes>,
-        accept: Option<&str>,
+        more: &[(HeaderName, &str)],
     ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|e| unreachable_by(&e))?;
         let broken = |_| {
@@ -214,8 +245,8 @@ impl Remote {
         if body.is_some() {
             request = request.header(CONTENT_TYPE, "application/json");
         }
-        if let Some(accept) = accept {
-            request = request.header(ACCEPT, accept);
+        for (name, value) in more {
+            request = request.header(name, *value);
         }
         let request = request.body(Full::new(body.unwrap_or_default())).map_err(|error| {
             Failure::usage(format!("the request cannot be written: {error}"), "check the values")

@@ -8,6 +8,7 @@
 
 mod backup;
 mod certificate;
+mod erasure;
 mod raw;
 
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ use crate::intake::profile::Profile;
 
 pub use backup::{AutomaticConfig, BackupConfig};
 pub use certificate::CertificateConfig;
+pub use erasure::{ErasureConfig, parse_rate};
 use raw::RawConfig;
 
 /// Everything the daemon is told, checked.
@@ -62,6 +64,8 @@ pub struct Config {
     pub backup: BackupConfig,
     /// The lives of keys.
     pub keys: KeysConfig,
+    /// Erasures.
+    pub erasure: ErasureConfig,
 }
 
 /// How keys live, checked.

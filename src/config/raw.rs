@@ -15,6 +15,7 @@ use crate::access::UnknownRole;
 
 use super::backup::RawBackup;
 use super::certificate::RawCertificate;
+use super::erasure::{RawErasure, RawRetention};
 use super::{
     ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, LogLevel, Overrides,
 };
@@ -34,6 +35,8 @@ pub(super) struct RawConfig {
     client: Vec<RawClient>,
     seal: RawSeal,
     certificate: RawCertificate,
+    erasure: RawErasure,
+    retention: RawRetention,
     store: Vec<RawStore>,
 }
 
@@ -201,6 +204,8 @@ impl RawConfig {
             seal,
             keys,
             certificate,
+            erasure,
+            retention,
             client,
             store,
         } = self;
@@ -255,6 +260,7 @@ impl RawConfig {
             reconcile_every,
             backup: backup.validate()?,
             keys: keys.validate()?,
+            erasure: erasure.validate(&retention)?,
         })
     }
 }
@@ -391,6 +397,8 @@ impl From<&Config> for RawConfig {
             client: client.collect(),
             seal: RawSeal { to: config.seal_to.clone() },
             certificate: RawCertificate::from(&config.certificate),
+            erasure: RawErasure::from(&config.erasure),
+            retention: RawRetention::from(&config.erasure),
             store: store.collect(),
         }
     }

@@ -6,7 +6,8 @@ use crate::clock::Timestamp;
 
 pub use super::JournalFate;
 use super::{
-    DataKeyId, DestructionEvidence, RecordingId, SealedKind, SidecarId, StorePath, VaultName,
+    DataKeyId, DestructionEvidence, Fingerprint, RecordingId, SealedKind, SidecarId, StorePath,
+    VaultName,
 };
 
 /// One file of a recording that is erased.
@@ -26,6 +27,8 @@ pub struct DoomedFile {
     pub data_key: Option<DataKeyId>,
     /// Its length.
     pub bytes: u64,
+    /// The content that was found, if it is plaintext.
+    pub expected: Option<Fingerprint>,
     /// How far it is.
     pub step: DoomedStep,
     /// What was seen, once it was overwritten.
@@ -39,6 +42,8 @@ pub enum DoomedKind {
     Sealed(SealedKind),
     /// The plaintext of a recording that never was sealed.
     Original,
+    /// A working file of the recorder that carries the name of the recording.
+    Leftover,
 }
 
 impl DoomedKind {
@@ -47,13 +52,14 @@ impl DoomedKind {
         match self {
             Self::Sealed(kind) => kind.as_str(),
             Self::Original => "original",
+            Self::Leftover => "leftover",
         }
     }
 
     /// The kind of a stored name.
     pub fn from_name(name: &str) -> Option<Self> {
         let sealed = [SealedKind::Media, SealedKind::Peaks, SealedKind::Sidecar];
-        let all = sealed.into_iter().map(Self::Sealed).chain([Self::Original]);
+        let all = sealed.into_iter().map(Self::Sealed).chain([Self::Original, Self::Leftover]);
         all.into_iter().find(|kind| kind.as_str() == name)
     }
 }

@@ -175,6 +175,16 @@ impl Engine {
         }))
     }
 
+    /// True while the token with this id opens doors: for what was let in by it and goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError::Catalog`].
+    pub fn is_token_valid(&self, id: Uuid, now: Timestamp) -> Result<bool, FlowError> {
+        let tokens = self.catalog.read(|tx| tx.tokens())?;
+        Ok(tokens.iter().any(|token| token.id == id && token.is_valid(now)))
+    }
+
     /// The public signing keys as text, for `audit verify`.
     pub fn public_keys(&self) -> String {
         keymanager::public_keys_to_pem(&self.keys.public_signing_keys())

@@ -11,6 +11,7 @@
 //! line can be cut anywhere: until `Sealed` the original is the good copy, from then on the
 //! sealed one, and [`Engine::recover`] puts the rest right from the recorded state alone.
 
+mod answers;
 mod authority;
 mod backup;
 mod certificates;
@@ -49,13 +50,14 @@ use crate::domain::lifecycle::RecordingState;
 use crate::domain::{RecordingId, StoreId, StorePath};
 use crate::vault::{LocalVault, VaultError};
 
+pub use answers::{Recalled, Repeatable};
 pub use authority::{AuthorityView, ClientRule, IssuedClient};
 pub use backup::{AutomaticBackups, BackupOutcome, BackupSettings, BackupStatus, BackupStream};
 pub use desk::{PlayAs, Playback, PlaybackReader, RecordingDetail, RecordingFilter, Verified};
 pub use discover::{Discovered, Places};
 pub use erase::{
-    ActiveErasure, EraseStep, ErasureOrder, ErasurePolicy, ErasureStatus, Finalized, JobControl,
-    JobDetail, Ordered, Selection, Window,
+    ActiveErasure, EraseStep, ErasureOrder, ErasurePolicy, ErasurePulse, ErasureStatus, Finalized,
+    JobControl, JobDetail, Ordered, RuleCount, Selection, Window,
 };
 pub use holds::{NewHold, PlacedHold};
 pub use ingest::{Ingested, chain};

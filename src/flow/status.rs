@@ -10,7 +10,9 @@ use crate::catalog::{self, MediaState};
 use crate::clock::Timestamp;
 use crate::domain::StoreId;
 use crate::domain::lifecycle::RecordingState;
-use crate::flow::{BackupStatus, Engine, FlowError, KeysStatus, RenewalStatus, StoreSlot};
+use crate::flow::{
+    BackupStatus, Engine, ErasureStatus, FlowError, KeysStatus, RenewalStatus, StoreSlot,
+};
 use crate::intake::WatchMode;
 
 /// What `recseal status` shows. Store paths are for local callers only; nothing else is personal.
@@ -42,6 +44,8 @@ pub struct Status {
     pub renewal: RenewalStatus,
     /// How the backups are doing.
     pub backup: BackupStatus,
+    /// What is owed to be erased, and how far that is.
+    pub erasure: ErasureStatus,
 }
 
 /// One thing to mend.
@@ -186,6 +190,8 @@ impl Engine {
         let keys = self.keys_status(now)?;
         let mut warnings = self.warnings(&stores, &recordings, now)?;
         warnings.extend(self.kek_warnings(&keys, now)?);
+        let erasure = self.erasure_status(now)?;
+        warnings.extend(self.erasure_warnings(&erasure));
         Ok(Status {
             version: env!("CARGO_PKG_VERSION"),
             ready: looked && recovered,
@@ -194,6 +200,7 @@ impl Engine {
             certificate: self.certificate(),
             warnings,
             backup: self.backup_status()?,
+            erasure,
             stores,
             checks,
             started_at: self.started_at,

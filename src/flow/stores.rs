@@ -157,7 +157,7 @@ impl StoreSlot {
     }
 
     /// True if `path` is how this store was configured.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
+    pub fn is_at(&self, path: &Path) -> bool {
         self.spec.path == path
             || path.canonicalize().is_ok_and(|real| {
                 self.opened().is_some_and(|opened| opened.store.expose_root() == real)

@@ -166,13 +166,27 @@ impl From<FlowError> for ApiError {
             FlowError::NoTombstone { .. } => {
                 (StatusCode::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
             }
-            FlowError::ConfirmCount { .. }
-            | FlowError::SamePerson
-            | FlowError::NoSuchJob
-            | FlowError::JobState { .. }
-            | FlowError::NoSuchHold
-            | FlowError::NoSuchRule
-            | FlowError::NotErased { .. } => (StatusCode::CONFLICT, "erasure", "TEMPORARY"),
+            FlowError::ConfirmCount { recordings, .. } => {
+                let hint = format!(
+                    "look at the plan, then repeat the number: `confirm` {recordings}, or \
+                     --confirm {recordings}"
+                );
+                return Self::new(StatusCode::CONFLICT, "confirm-count", detail, hint);
+            }
+            FlowError::SamePerson => (StatusCode::FORBIDDEN, "same-person", SAME_PERSON),
+            FlowError::NoSuchJob => {
+                (StatusCode::NOT_FOUND, "no-such-erasure", "`recseal erase list` shows them")
+            }
+            FlowError::JobState { .. } => {
+                (StatusCode::CONFLICT, "erasure-state", "`recseal erase status JOB` shows it")
+            }
+            FlowError::NoSuchHold => {
+                (StatusCode::NOT_FOUND, "no-such-hold", "`recseal holds list` shows them")
+            }
+            FlowError::NoSuchRule => {
+                (StatusCode::NOT_FOUND, "no-such-rule", "`recseal retention list` shows them")
+            }
+            FlowError::NotErased { .. } => (StatusCode::CONFLICT, "not-erased", NOT_ERASED),
             FlowError::ClockSuspect => (StatusCode::CONFLICT, "clock-suspect", CLOCK_SUSPECT),
             FlowError::Backup(source) => backup_refusal(source),
             FlowError::BackupRunning => {
@@ -332,6 +346,10 @@ fn one_line(text: &str) -> String {
     text.replace(['\n', '\r'], " ").chars().take(300).collect()
 }
 
+const NOT_ERASED: &str =
+    "a certificate comes with the end: `recseal erase status` shows how far it is";
+const SAME_PERSON: &str =
+    "somebody else has to approve it: another user, or a token of another name";
 const BACKUP_FOLDER: &str = "check that the folder exists, has room and is writable";
 const CLOCK_SUSPECT: &str = "set the clock of this host right, by NTP for example, then try again";
 const KEY_IN_USE: &str = "`recseal keys rewrap --wait` moves them to the active version; those of \
@@ -345,6 +363,7 @@ mod tests {
     use uuid::Uuid;
 
     use crate::catalog::CatalogError;
+    use crate::compliance::erasure::JobState;
     use crate::domain::RecordingId;
     use crate::flow::SealedTo;
     use crate::seal::SealError;
@@ -383,6 +402,13 @@ mod tests {
             (FlowError::Keys(KeyError::UnknownVersion { version: 1 }), 404, "no-such-key-version"),
             (FlowError::KeyInUse { version: 1, recordings: 2 }, 409, "key-in-use"),
             (FlowError::ClockSuspect, 409, "clock-suspect"),
+            (FlowError::ConfirmCount { recordings: 7, bytes: 1 }, 409, "confirm-count"),
+            (FlowError::SamePerson, 403, "same-person"),
+            (FlowError::NoSuchJob, 404, "no-such-erasure"),
+            (FlowError::JobState { state: JobState::Paused }, 409, "erasure-state"),
+            (FlowError::NoSuchHold, 404, "no-such-hold"),
+            (FlowError::NoSuchRule, 404, "no-such-rule"),
+            (FlowError::NotErased { id, state: RecordingState::Stored }, 409, "not-erased"),
             (FlowError::NoTombstone { version: 1 }, 404, "no-certificate"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),

@@ -14,6 +14,7 @@ use crate::domain::RecordingId;
 use crate::flow;
 
 use super::backup::BackupView;
+use super::erasures::ErasureView;
 pub use super::moment::parse_time;
 use super::{Addresses, ApiError, renewal};
 
@@ -28,6 +29,17 @@ pub(super) fn recording_cursor(id: RecordingId) -> String {
 pub(super) fn parse_recording_cursor(text: &str) -> Result<RecordingId, ApiError> {
     let id = text.strip_prefix('r').and_then(|hex| Uuid::try_parse(hex).ok());
     id.map(RecordingId).ok_or_else(bad_cursor)
+}
+
+/// The cursor after something else with an id; `kind` keeps the lists apart.
+pub(super) fn cursor(kind: char, id: Uuid) -> String {
+    format!("{kind}{}", id.simple())
+}
+
+/// Reads [`cursor`] back.
+pub(super) fn parse_cursor(kind: char, text: &str) -> Result<Uuid, ApiError> {
+    let id = text.strip_prefix(kind).and_then(|hex| Uuid::try_parse(hex).ok());
+    id.ok_or_else(bad_cursor)
 }
 
 /// The cursor after an audit entry.
@@ -79,14 +91,6 @@ struct CountsView {
     quarantined: u64,
     waiting: u64,
     waiting_bytes: u64,
-}
-
-/// Nothing can be planned for erasure yet, so nothing is pending.
-#[derive(Serialize)]
-struct ErasureView {
-    pending_files: u64,
-    pending_bytes: u64,
-    oldest_pending_seconds: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -168,11 +172,7 @@ impl StatusView {
                 waiting: counts.waiting,
                 waiting_bytes: counts.waiting_bytes,
             },
-            erasure: ErasureView {
-                pending_files: 0,
-                pending_bytes: 0,
-                oldest_pending_seconds: None,
-            },
+            erasure: status.erasure.into(),
             certificate: CertificateView {
                 not_before: time(status.certificate.not_before),
                 not_after: time(status.certificate.not_after),

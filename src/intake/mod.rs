@@ -19,6 +19,7 @@
 
 pub mod finish;
 mod identity;
+mod leftovers;
 pub mod naming;
 pub mod profile;
 mod scan;

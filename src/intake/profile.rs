@@ -28,7 +28,18 @@ pub struct Profile {
     /// Templates of file names, without suffix, most telling first; see [`naming::read`].
     pub naming: &'static [&'static str],
     /// Where else the recorder leaves plaintext, for `recseal doctor`.
-    pub leftovers: &'static [&'static str],
+    pub leftovers: &'static [Leftover],
+}
+
+/// A place outside the store where a recorder leaves plaintext.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leftover {
+    /// The folder as the recorder comes; empty where only its configuration knows.
+    pub folder: &'static str,
+    /// Which files in it: a pattern with at most one `*`.
+    pub files: &'static str,
+    /// What they are, for a person.
+    pub what: &'static str,
 }
 
 /// A file whose coming or going says that a recording is done.
@@ -124,7 +135,7 @@ pub(super) fn split_suffix(name: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// True if `name` is `pattern`, in which one `*` stands for any bytes.
-fn name_fits(pattern: &str, name: &[u8]) -> bool {
+pub fn name_fits(pattern: &str, name: &[u8]) -> bool {
     match pattern.split_once('*') {
         None => pattern.as_bytes() == name,
         Some((head, tail)) => {
@@ -171,11 +182,7 @@ const ASTERISK: Profile = Profile {
     temporary: &[],
     sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{unique}", "{text}-{unique}"],
-    leftovers: &[
-        "record_cache_dir of asterisk.conf (often /tmp)",
-        "/var/spool/asterisk/tmp",
-        "/var/spool/asterisk/voicemail (option m() copies there)",
-    ],
+    leftovers: ASTERISK_LEFTOVERS,
 };
 
 /// Asterisk with FreePBX's names, which hold both numbers. Source:
@@ -198,8 +205,21 @@ const FREESWITCH: Profile = Profile {
     sidecars: &[SidecarRule::Stem(&["cdr.json", "cdr.xml"]), SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{uuid}", "{text}_{uuid}"],
     leftovers: &[
-        "/var/log/freeswitch/json_cdr and xml_cdr (failed posts land in their error folders)",
-        "base64 recordings in the FusionPBX database, written back to disk for waveforms",
+        Leftover {
+            folder: "/var/log/freeswitch/json_cdr",
+            files: "*",
+            what: "call records; failed posts stay here",
+        },
+        Leftover {
+            folder: "/var/log/freeswitch/xml_cdr",
+            files: "*",
+            what: "call records; failed posts stay here",
+        },
+        Leftover {
+            folder: "",
+            files: "*",
+            what: "recordings in the database of FusionPBX, written back for waveforms",
+        },
     ],
 };
 
@@ -217,7 +237,10 @@ const RTPENGINE: Profile = Profile {
         SidecarRule::Stem(TEXT_SUFFIXES),
     ],
     naming: &["{call}-{tag}-{leg}", "{call}-{tag}"],
-    leftovers: &["/tmp/rtpengine-meta-* (session descriptions)", "/var/spool/rtpengine"],
+    leftovers: &[
+        Leftover { folder: "/tmp", files: "rtpengine-meta-*", what: "session descriptions" },
+        Leftover { folder: "/var/spool/rtpengine", files: "*", what: "captured calls" },
+    ],
 };
 
 /// A batch step turns the native `.mcf` into the final file and deletes it. Source:
@@ -229,7 +252,14 @@ const OREKA: Profile = Profile {
     temporary: &["*.mcf"],
     sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{at}_{call}"],
-    leftovers: &["*.mcf below /var/log/orkaudio/audio", "/var/log/orkaudio/tapelist.log"],
+    leftovers: &[
+        Leftover {
+            folder: "/var/log/orkaudio/audio",
+            files: "*.mcf",
+            what: "captured calls that were not worked up",
+        },
+        Leftover { folder: "/var/log/orkaudio", files: "tapelist.log", what: "who called whom" },
+    ],
 };
 
 /// One folder for each session. `metadata.json` is written after the media is complete, then the
@@ -242,7 +272,11 @@ const JIBRI: Profile = Profile {
     temporary: &[],
     sidecars: &[SidecarRule::Folder("metadata.json"), SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{room}_{at}"],
-    leftovers: &["/tmp/recordings if the recording folder was changed later"],
+    leftovers: &[Leftover {
+        folder: "/tmp/recordings",
+        files: "*",
+        what: "recordings from before the folder was changed",
+    }],
 };
 
 /// The store is the folder `recording` itself, because the flags lie in it: `raw/{meeting}` holds
@@ -281,9 +315,32 @@ const BIGBLUEBUTTON: Profile = Profile {
     sidecars: &[SidecarRule::Tree("events.xml")],
     naming: &["{meeting}-{tag}", "{meeting}"],
     leftovers: &[
-        "/var/freeswitch/meetings, /var/lib/bbb-webrtc-recorder and /var/kurento until archived",
-        "/var/bigbluebutton/published (what is played back) and /var/bigbluebutton/events",
-        "process and publish beside raw, after a failure",
+        Leftover {
+            folder: "/var/freeswitch/meetings",
+            files: "*",
+            what: "sound until it is archived",
+        },
+        Leftover {
+            folder: "/var/lib/bbb-webrtc-recorder",
+            files: "*",
+            what: "video until it is archived",
+        },
+        Leftover { folder: "/var/kurento", files: "*", what: "video until it is archived" },
+        Leftover {
+            folder: "/var/bigbluebutton/published",
+            files: "*",
+            what: "what is played back",
+        },
+        Leftover {
+            folder: "/var/bigbluebutton/events",
+            files: "*",
+            what: "what was written in meetings",
+        },
+        Leftover {
+            folder: "",
+            files: "*",
+            what: "`process` and `publish` beside `raw`, after a failure",
+        },
     ],
 };
 
@@ -297,7 +354,11 @@ const LIVEKIT: Profile = Profile {
     temporary: &[],
     sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{room}-{at}"],
-    leftovers: &["the egress temporary folder (/home/egress/tmp)"],
+    leftovers: &[Leftover {
+        folder: "/home/egress/tmp",
+        files: "*",
+        what: "recordings before they are uploaded",
+    }],
 };
 
 /// Hybrid MP4 plays while it is still written, and is rewritten in place at stop: only the closed
@@ -309,8 +370,19 @@ const OBS: Profile = Profile {
     temporary: &[],
     sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{at}", "{text} {at}"],
-    leftovers: &["the *.mkv that stays after 'Remux Recordings'"],
+    leftovers: &[Leftover {
+        folder: "",
+        files: "*.mkv",
+        what: "what stays after `Remux Recordings`",
+    }],
 };
+
+/// Of Asterisk, and of what is built on it.
+const ASTERISK_LEFTOVERS: &[Leftover] = &[
+    Leftover { folder: "/var/spool/asterisk/tmp", files: "*", what: "calls being recorded" },
+    Leftover { folder: "/var/spool/asterisk/voicemail", files: "*", what: "copies by option m()" },
+    Leftover { folder: "", files: "*", what: "`record_cache_dir` of asterisk.conf, often /tmp" },
+];
 
 /// Suffixes of texts that recorders and transcribers put beside media.
 const TEXT_SUFFIXES: &[&str] = &["json", "xml", "txt", "csv", "meta", "srt", "vtt"];

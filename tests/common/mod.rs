@@ -9,6 +9,7 @@
     reason = "each test program uses its own part of this"
 )]
 
+pub mod caller;
 pub mod daemon;
 pub mod loop_fs;
 pub mod marker;

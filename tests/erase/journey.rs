@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use recseal::compliance::erasure::certificate::{ErasureCertificate, KeyFate};
 use recseal::compliance::erasure::{ErasureReason, JobState};
+use recseal::domain::doomed::DoomedKind;
 use recseal::domain::lifecycle::RecordingState;
 use recseal::flow::{ErasureOrder, FlowError, JobControl, NewHold, PlayAs, Selection};
 
@@ -136,6 +137,33 @@ fn what_comes_back_is_erased_again() {
     let states: Vec<_> = ground.recordings().into_iter().map(|one| one.state).collect();
     assert_eq!(states.iter().filter(|state| **state == RecordingState::Erased).count(), 2);
     assert_eq!(states.iter().filter(|state| **state == RecordingState::Stored).count(), 1);
+}
+
+/// A recording that never was sealed, and a working file that its recorder left. Planted faults:
+/// the original not doomed (it lies there still, and `Erased` is said), and a leftover of another
+/// call taken.
+#[test]
+fn plaintext_goes_with_its_recording() {
+    let ground = Ground::new();
+    let path = ground.drop_file("call-1001.wav", &wav(1, 9_000));
+    std::fs::hard_link(&path, ground.folder.join("second-name")).unwrap();
+    ground.drop_file("call-1002.wav", &wav(2, 9_000));
+    let left = ground.drop_file("call-1002.wav.tmp", b"half of it");
+    let others = ground.drop_file("call-10021.wav.tmp", b"half of another");
+    ground.seal_all();
+    ground.later(Duration::from_secs(7_200));
+    let all = ground.recordings();
+    let in_state = |state| all.iter().find(|one| one.state == state).unwrap().id;
+    let (waiting, _) = (in_state(RecordingState::Quarantined), in_state(RecordingState::Stored));
+    std::fs::remove_file(ground.folder.join("second-name")).unwrap();
+    ground.order(Selection::Recordings(ground.ids()));
+    ground.erase_all();
+    assert!(ground.recordings().iter().all(|one| one.state == RecordingState::Erased));
+    assert!(!path.exists() && !left.exists() && others.exists());
+    let row = ground.engine.erasure_certificate(&Ground::may(), waiting).unwrap();
+    let certificate = ErasureCertificate::parse(&row.text).unwrap();
+    assert_eq!(certificate.facts().key, KeyFate::NonePlaintext);
+    assert_eq!(certificate.facts().files[0].kind, DoomedKind::Original);
 }
 
 /// Planted fault: the number asked for compared with what was chosen, not with what is marked.

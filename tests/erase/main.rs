@@ -1,6 +1,7 @@
 //! Erasure from the order to the certificate, with the real engine on real files.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(unreachable_pub, reason = "a test program has no public items")]
 
 mod chance;
 #[path = "../common/mod.rs"]
@@ -11,4 +12,5 @@ mod evidence;
 mod ground;
 mod journey;
 mod ledger;
+mod raw;
 mod worker;

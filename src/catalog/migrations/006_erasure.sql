@@ -244,12 +244,16 @@ END;
 CREATE TABLE doomed_file (
     token             BLOB PRIMARY KEY CHECK (length(token) = 16),
     recording         BLOB NOT NULL REFERENCES recording (id),
-    kind              TEXT NOT NULL CHECK (kind IN ('media', 'peaks', 'sidecar', 'original')),
+    kind              TEXT NOT NULL CHECK (kind IN ('media', 'peaks', 'sidecar', 'original',
+                                                      'leftover')),
     sidecar           BLOB CHECK (length(sidecar) = 16),
     vault             BLOB, -- as in sealed_copy; of an original: its store
     path              BLOB CHECK ((path IS NULL) = (vault IS NULL)),
     data_key          BLOB CHECK (length(data_key) = 16), -- in the prefix of a sealed file
     bytes             INTEGER NOT NULL,
+    -- Of plaintext: the content that was found.
+    expected_inode       INTEGER,
+    expected_modified_ns INTEGER CHECK ((expected_modified_ns IS NULL) = (expected_inode IS NULL)),
     step              TEXT NOT NULL CHECK (step IN ('doomed', 'overwritten', 'unlinked', 'missing')),
     overwrite         TEXT,
     journal           TEXT,

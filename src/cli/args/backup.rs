@@ -59,6 +59,15 @@ pub enum Backup {
         /// Its id, as `backup verify` and `backup status` show it
         id: Uuid,
     },
+    /// Tell the daemon that the file of a backup, and every copy of it, is gone
+    ///
+    /// A backup with the keys to what was erased since keeps certificates from becoming final.
+    #[command(after_help = "Example:\n  \
+        recseal backup forget 0192f0c8-7a3b-7c4d-8e5f-123456789abc")]
+    Forget {
+        /// Its id, as `backup status` shows it
+        id: Uuid,
+    },
 }
 
 #[derive(Args, Debug)]

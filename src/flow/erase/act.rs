@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use keymanager::StoredDataKey;
@@ -31,9 +31,10 @@ use crate::compliance::hold;
 use crate::compliance::retention::RetentionRule;
 use crate::domain::doomed::{DoomedFile, DoomedKind, DoomedStep, FileEvidence};
 use crate::domain::lifecycle::RecordingState;
-use crate::domain::{DataKeyId, JournalFate, Recording, RecordingId, SidecarId, VaultName};
+use crate::domain::{
+    DataKeyId, JournalFate, Recording, RecordingId, SidecarId, Sighting, VaultName,
+};
 use crate::flow::crash::crash_point;
-use crate::flow::stores::Opened;
 use crate::flow::{Engine, FlowError};
 use crate::vault::original::{self, DoomedOriginal};
 use crate::vault::pace::IdlePriority;
@@ -127,6 +128,7 @@ impl Engine {
         if planned.is_empty() {
             return Ok(Vec::new());
         }
+        self.clear_attempts(&planned)?;
         crash_point("erase.due");
         let cleared = self.catalog.write(|tx| {
             self.expire_protections(tx, now)?;
@@ -152,6 +154,26 @@ impl Engine {
         Ok(items)
     }
 
+    /// Destroys what abandoned attempts left of recordings that never were sealed: noise without a
+    /// key, which no certificate needs to speak of.
+    fn clear_attempts(&self, planned: &[ErasureItem]) -> Result<(), FlowError> {
+        for item in planned {
+            let id = item.recording;
+            let (recording, stored, copies) = self.catalog.read(|tx| {
+                Ok::<_, FlowError>((tx.recording(id)?, tx.stored_key(id)?, tx.copies(id)?))
+            })?;
+            let Some(recording) = recording else { continue };
+            if recording.state != RecordingState::Quarantined || stored.is_some() {
+                continue;
+            }
+            let opened = self.slot_of(recording.store).and_then(|slot| slot.opened());
+            if let Some(opened) = opened {
+                self.clear_copies(id, &copies, &opened)?;
+            }
+        }
+        Ok(())
+    }
+
     fn begin_one(
         &self,
         tx: &CatalogTx<'_>,
@@ -169,6 +191,7 @@ impl Engine {
             RecordingState::Quarantined => true,
             _ => false,
         };
+        let is_at_rest = is_at_rest && (tx.stored_key(id)?.is_some() || tx.copies(id)?.is_empty());
         if !is_at_rest {
             tx.postpone_erasure(id, now.plus(NOT_AT_REST), "not_at_rest")?;
             return Ok(Begun::Waits);
@@ -189,7 +212,7 @@ impl Engine {
             .on_recording(id)
             .on_object(object(item.job));
         tx.begin_erasure(&clearance, key.as_ref(), &entry)?;
-        self.doom_files(tx, &recording, key.as_ref())?;
+        self.doom_files(tx, &recording, key.as_ref(), now)?;
         tx.destroy_key(id)?;
         tx.put_tombstone(&self.handle_of(&recording), id, now)?;
         Ok(Begun::Gone(stored.map(|stored| bytes_of(&stored)).unwrap_or_default()))
@@ -201,6 +224,7 @@ impl Engine {
         tx: &CatalogTx<'_>,
         recording: &Recording,
         key: Option<&DestroyedKey>,
+        now: Timestamp,
     ) -> Result<(), FlowError> {
         let id = recording.id;
         let own_keys: HashMap<SidecarId, DataKeyId> =
@@ -215,25 +239,51 @@ impl Engine {
                 place: Some((copy.vault, copy.path.clone())),
                 data_key: own.or(key.and_then(|key| key.id)),
                 bytes: copy.sealed_bytes,
+                expected: None,
                 step: DoomedStep::Doomed,
                 evidence: None,
             })?;
             tx.forget_copy(id, &copy)?;
         }
+        let mut plaintext = Vec::new();
         if recording.state == RecordingState::Quarantined {
+            let original = (recording.path.clone(), recording.fingerprint);
+            plaintext.push((DoomedKind::Original, original));
+        }
+        for left in self.leftovers_of(recording, now) {
+            plaintext.push((DoomedKind::Leftover, (left.path, left.fingerprint)));
+        }
+        for (kind, (path, expected)) in plaintext {
             tx.doom_file(&DoomedFile {
                 token: Uuid::now_v7(),
                 recording: id,
-                kind: DoomedKind::Original,
+                kind,
                 sidecar: None,
-                place: Some((VaultName::Beside(recording.store), recording.path.clone())),
+                place: Some((VaultName::Beside(recording.store), path)),
                 data_key: None,
-                bytes: recording.fingerprint.size_bytes,
+                bytes: expected.size_bytes,
+                expected: Some(expected),
                 step: DoomedStep::Doomed,
                 evidence: None,
             })?;
         }
         Ok(())
+    }
+
+    /// Working files that its recorder left of it. What cannot be looked at is not there: doctor
+    /// lists the places.
+    fn leftovers_of(&self, recording: &Recording, now: Timestamp) -> Vec<Sighting> {
+        let opened = self.slot_of(recording.store).and_then(|slot| slot.opened());
+        let quiet_since = Timestamp::from_millis(now.as_millis() - QUIET_MS);
+        let found = opened.map(|one| one.store.leftovers_of(&recording.path, quiet_since));
+        match found {
+            Some(Ok(found)) => found,
+            Some(Err(error)) => {
+                tracing::warn!(recording = %recording.id, %error, "leftovers were not looked for");
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
     }
 
     /// By what an erased file is known again, without its name.
@@ -260,11 +310,10 @@ impl Engine {
         files.retain(|file| file.step == DoomedStep::Doomed);
         let outcomes = self.each_place(&files, |place, files| match place {
             Place::Vault(vault) => vault.overwrite_many(&sealed(files), &self.erase.throttle),
-            Place::Store(root, recordings) => {
-                let doomed = originals(files, recordings);
-                original::overwrite_originals(root, &doomed, &self.erase.throttle)
+            Place::Store(root) => {
+                original::overwrite_originals(root, &originals(files), &self.erase.throttle)
             }
-        })?;
+        });
         crash_point("erase.overwritten");
         let now = clock.now();
         let mut failed: HashMap<RecordingId, &'static str> = HashMap::new();
@@ -310,10 +359,8 @@ impl Engine {
         }
         let outcomes = self.each_place(&files, |place, files| match place {
             Place::Vault(vault) => vault.unlink_many(&sealed(files)),
-            Place::Store(root, recordings) => {
-                original::unlink_originals(root, &originals(files, recordings))
-            }
-        })?;
+            Place::Store(root) => original::unlink_originals(root, &originals(files)),
+        });
         crash_point("erase.unlinked");
         let now = clock.now();
         let mut failed: HashMap<RecordingId, &'static str> = HashMap::new();
@@ -372,7 +419,7 @@ impl Engine {
         &self,
         files: &[DoomedFile],
         work: impl Fn(Place<'_>, &[&DoomedFile]) -> Vec<Result<R, VaultError>>,
-    ) -> Result<Vec<Result<R, Failure>>, FlowError> {
+    ) -> Vec<Result<R, Failure>> {
         let mut results: Vec<Option<Result<R, Failure>>> = files.iter().map(|_| None).collect();
         while let Some(first) = results.iter().position(Option::is_none) {
             let key = place_of(&files[first]);
@@ -382,11 +429,16 @@ impl Engine {
             let group: Vec<&DoomedFile> = ours.iter().map(|at| &files[*at]).collect();
             let found = match key {
                 (VaultName::Own, _) => Some(work(Place::Vault(&self.vault), &group)),
-                (VaultName::Beside(store), is_original) => {
-                    match self.slot_of(store).and_then(|slot| slot.opened()) {
-                        Some(opened) => self.in_store(&opened, is_original, &group, &work)?,
-                        None => None,
-                    }
+                (VaultName::Beside(store), is_plaintext) => {
+                    let opened = self.slot_of(store).and_then(|slot| slot.opened());
+                    let place = match (&opened, is_plaintext) {
+                        (Some(opened), true) => Some(Place::Store(opened.store.root())),
+                        (Some(opened), false) => {
+                            opened.beside.as_ref().map(|vault| Place::Vault(vault))
+                        }
+                        (None, _) => None,
+                    };
+                    place.map(|place| work(place, &group))
                 }
             };
             match found {
@@ -402,27 +454,7 @@ impl Engine {
                 }
             }
         }
-        Ok(results.into_iter().map(|one| one.expect("every place was visited")).collect())
-    }
-
-    /// `None` if the store has no vault of its own any more.
-    fn in_store<R>(
-        &self,
-        opened: &Arc<Opened>,
-        is_original: bool,
-        group: &[&DoomedFile],
-        work: &impl Fn(Place<'_>, &[&DoomedFile]) -> Vec<Result<R, VaultError>>,
-    ) -> Result<Option<Vec<Result<R, VaultError>>>, FlowError> {
-        if !is_original {
-            return Ok(opened.beside.as_ref().map(|vault| work(Place::Vault(vault), group)));
-        }
-        let mut recordings = HashMap::new();
-        for file in group {
-            let id = file.recording;
-            let found = self.catalog.read(|tx| tx.recording(id))?.ok_or(FlowError::NotFound(id))?;
-            recordings.insert(id, found);
-        }
-        Ok(Some(work(Place::Store(opened.store.root(), &recordings), group)))
+        results.into_iter().map(|one| one.expect("every place was visited")).collect()
     }
 
     /// Looks at blocked items again: after something changed, and once a minute.
@@ -467,7 +499,7 @@ impl Engine {
                 let highest = tx.highest_key_version()?.max(self.keys.active_version());
                 tx.adopt_erasing(id, job, highest, now)?;
                 let recording = tx.recording(id)?.ok_or(FlowError::NotFound(id))?;
-                self.doom_files(tx, &recording, None)?;
+                self.doom_files(tx, &recording, None, now)?;
                 tx.put_tombstone(&self.handle_of(&recording), id, now)?;
             }
             Ok::<_, FlowError>(())
@@ -508,7 +540,7 @@ impl Engine {
 /// Where files of one group lie.
 enum Place<'p> {
     Vault(&'p dyn Vault),
-    Store(BorrowedFd<'p>, &'p HashMap<RecordingId, Recording>),
+    Store(BorrowedFd<'p>),
 }
 
 /// Why one file was not destroyed now, as a code.
@@ -537,7 +569,7 @@ impl Failure {
 
 fn place_of(file: &DoomedFile) -> (VaultName, bool) {
     let vault = file.place.as_ref().map_or(VaultName::Own, |(vault, _)| *vault);
-    (vault, file.kind == DoomedKind::Original)
+    (vault, file.expected.is_some())
 }
 
 fn sealed(files: &[&DoomedFile]) -> Vec<Doomed> {
@@ -550,22 +582,18 @@ fn sealed(files: &[&DoomedFile]) -> Vec<Doomed> {
                 kind,
                 sealed_bytes: file.bytes,
             }),
-            (DoomedKind::Sealed(_) | DoomedKind::Original, _) => None,
+            (DoomedKind::Sealed(_) | DoomedKind::Original | DoomedKind::Leftover, _) => None,
         };
         Some(Doomed { path, token: file.token, expected })
     };
     files.iter().filter_map(one).collect()
 }
 
-fn originals(
-    files: &[&DoomedFile],
-    recordings: &HashMap<RecordingId, Recording>,
-) -> Vec<DoomedOriginal> {
+fn originals(files: &[&DoomedFile]) -> Vec<DoomedOriginal> {
     let one = |file: &&DoomedFile| {
         let (_, path) = file.place.clone()?;
-        let expected = recordings.get(&file.recording)?.fingerprint;
         let order = original::ErasureOrder::after_no_return(file.recording);
-        Some(DoomedOriginal { path, token: file.token, expected, order })
+        Some(DoomedOriginal { path, token: file.token, expected: file.expected?, order })
     };
     files.iter().filter_map(one).collect()
 }
@@ -633,4 +661,6 @@ const PAGE: usize = 500;
 const NOT_AT_REST: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_secs(10);
 const BACK_OFF_MOST: Duration = Duration::from_secs(3_600);
+/// A working file that lay for so long is nobody's any more.
+const QUIET_MS: i64 = 3_600_000;
 const RECHECK_EVERY: Duration = Duration::from_secs(60);

@@ -16,6 +16,7 @@ mod choose;
 mod finality;
 mod order;
 mod progress;
+mod watch;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub use act::EraseStep;
 pub use finality::Finalized;
 pub use order::JobControl;
 pub use progress::{ActiveErasure, ErasureStatus, JobDetail};
+pub use watch::{ErasurePulse, RuleCount};
 
 /// Which recordings are meant.
 #[derive(Clone)]

@@ -42,6 +42,10 @@ pub struct ErasureStatus {
     pub certificates: u64,
     /// Of those: an old backup with the key version that wrapped the key could still open a copy.
     pub not_final: u64,
+    /// Recordings whose files were erased since start.
+    pub files_total: u64,
+    /// Their bytes.
+    pub bytes_total: u64,
     /// Why the last batch as a whole failed, if it did.
     pub problem: Option<String>,
 }
@@ -95,6 +99,8 @@ impl Engine {
             active: inner.active.clone(),
             certificates,
             not_final,
+            files_total: inner.rate.files_total,
+            bytes_total: inner.rate.bytes_total,
             problem: inner.problem.clone(),
         })
     }
@@ -165,7 +171,7 @@ impl Engine {
         })
     }
 
-    fn job_detail(&self, job: ErasureJob, now: Timestamp) -> JobDetail {
+    pub(super) fn job_detail(&self, job: ErasureJob, now: Timestamp) -> JobDetail {
         let pace = self.erase.inner().rate.pace(now);
         let eta = match job.state {
             JobState::Running => pace.eta(job.progress),
@@ -182,6 +188,8 @@ impl Engine {
 #[derive(Debug, Default)]
 pub(super) struct Rate {
     done: VecDeque<Batch>,
+    files_total: u64,
+    bytes_total: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -203,6 +211,8 @@ impl Rate {
     /// Notes one batch.
     pub(super) fn note(&mut self, began: Timestamp, ended: Timestamp, items: u64, bytes: u64) {
         self.done.push_back(Batch { began, ended, items, bytes });
+        self.files_total += items;
+        self.bytes_total += bytes;
         while self.done.len() > 1 && ended.since(self.done[0].ended) > SPAN {
             self.done.pop_front();
         }
