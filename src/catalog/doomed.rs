@@ -110,8 +110,11 @@ impl CatalogTx<'_> {
     /// Forgets the names of an erased recording, of the files beside it, and their attributes.
     pub fn scrub_names(&self, recording: RecordingId) -> Result<(), CatalogError> {
         self.conn.prepare_cached(SCRUB_RECORDING)?.execute([recording])?;
+        self.forget_xattrs(recording)?;
+        // Those are expected in their folders by name: nobody is any more.
+        self.conn.prepare_cached(DELETE_UNSEALED_SIDECARS)?.execute([recording])?;
         self.conn.prepare_cached(SCRUB_SIDECARS)?.execute([recording])?;
-        self.forget_xattrs(recording)
+        Ok(())
     }
 }
 
@@ -185,5 +188,7 @@ const UPDATE_MISSING: &str = "
     WHERE token = ?1 AND step = 'doomed'";
 const SCRUB_RECORDING: &str = "
     UPDATE recording SET folder = x'', name = CAST('[anonymized]' AS BLOB) WHERE id = ?1";
+const DELETE_UNSEALED_SIDECARS: &str =
+    "DELETE FROM sidecar WHERE recording = ?1 AND state != 'stored'";
 const SCRUB_SIDECARS: &str = "
     UPDATE sidecar SET folder = x'', name = CAST('[anonymized]' AS BLOB) WHERE recording = ?1";

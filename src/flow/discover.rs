@@ -242,9 +242,12 @@ impl<'e> Survey<'e> {
                 return Ok(());
             }
             RecordingState::Sealing | RecordingState::Sealed => return Ok(()),
-            RecordingState::Stored | RecordingState::Erasing | RecordingState::Erased => {
+            // The eraser comes for it; a recorder may have used its name again.
+            RecordingState::Erasing if known.fingerprint.has_same_content(&sighting.fingerprint) => {
                 return Ok(());
             }
+            RecordingState::Erasing => return self.new_file(sighting),
+            RecordingState::Stored | RecordingState::Erased => return Ok(()),
         }
         let look = Look {
             sighting: &sighting,
@@ -279,7 +282,8 @@ impl<'e> Survey<'e> {
 
     fn known_sidecar(&mut self, sidecar: KnownSidecar, known: &Known, sighting: Sighting) {
         let is_same = known.fingerprint.has_same_content(&sighting.fingerprint);
-        if sidecar.state == SidecarState::Found && !is_same {
+        let is_doomed = known.state == RecordingState::Erasing;
+        if sidecar.state == SidecarState::Found && !is_same && !is_doomed {
             self.changes.push(Change::SidecarChanged(sidecar.id, sighting));
         }
     }
@@ -417,6 +421,8 @@ fn apply(
 /// What it means that a file is not there any more.
 fn vanished(known: Known) -> Option<Change> {
     match (known.sidecar, known.state) {
+        // Its row is needed until its recording is erased.
+        (Some(_), RecordingState::Erasing) => None,
         (Some(KnownSidecar { id, state: SidecarState::Found }), _) => {
             Some(Change::SidecarForgotten(id, known.recording))
         }

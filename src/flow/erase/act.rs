@@ -248,17 +248,22 @@ impl Engine {
         let mut plaintext = Vec::new();
         if recording.state == RecordingState::Quarantined {
             let original = (recording.path.clone(), recording.fingerprint);
-            plaintext.push((DoomedKind::Original, original));
+            plaintext.push((DoomedKind::Original, None, original));
+            // Sidecars are sealed after their recording: these never were either.
+            for beside in tx.sidecars(id)? {
+                let original = (beside.path, beside.fingerprint);
+                plaintext.push((DoomedKind::Original, Some(beside.id), original));
+            }
         }
         for left in self.leftovers_of(recording, now) {
-            plaintext.push((DoomedKind::Leftover, (left.path, left.fingerprint)));
+            plaintext.push((DoomedKind::Leftover, None, (left.path, left.fingerprint)));
         }
-        for (kind, (path, expected)) in plaintext {
+        for (kind, sidecar, (path, expected)) in plaintext {
             tx.doom_file(&DoomedFile {
                 token: Uuid::now_v7(),
                 recording: id,
                 kind,
-                sidecar: None,
+                sidecar,
                 place: Some((VaultName::Beside(recording.store), path)),
                 data_key: None,
                 bytes: expected.size_bytes,
