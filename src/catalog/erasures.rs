@@ -132,16 +132,18 @@ impl ReadTx<'_> {
     }
 
     /// At most `limit` items whose files are gone, and how many there are in all: what is to be
-    /// scrubbed and certified. Paused jobs are among them: nothing is left to be paused.
+    /// scrubbed and certified. Paused jobs are among them: nothing is left to be paused. Nothing
+    /// that was put off.
     pub fn erasures_to_certify(
         &self,
+        now: Timestamp,
         limit: usize,
     ) -> Result<(Vec<ErasureItem>, u64), CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_UNLINKED)?;
-        let items = statement.query_map([rows_max(limit)], item_of)?;
+        let items = statement.query_map(params![now, rows_max(limit)], item_of)?;
         let items = items.collect::<Result<_, _>>()?;
         let mut statement = self.conn.prepare_cached(COUNT_UNLINKED)?;
-        Ok((items, statement.query_row([], |row| unsigned(row, "unlinked"))?))
+        Ok((items, statement.query_row([now], |row| unsigned(row, "unlinked"))?))
     }
 
     /// When the first item that was put off falls due, if there is one.
@@ -434,9 +436,9 @@ const SELECT_DUE_WINDING_UP: &str = "
         AND i.due_at <= ?1
     ORDER BY j.id, i.due_at LIMIT ?2";
 const SELECT_UNLINKED: &str =
-    "SELECT * FROM erasure_item WHERE step = 'unlinked' ORDER BY recording LIMIT ?1";
+    "SELECT * FROM erasure_item WHERE step = 'unlinked' AND due_at <= ?1 ORDER BY recording LIMIT ?2";
 const COUNT_UNLINKED: &str =
-    "SELECT count(*) AS unlinked FROM erasure_item WHERE step = 'unlinked'";
+    "SELECT count(*) AS unlinked FROM erasure_item WHERE step = 'unlinked' AND due_at <= ?1";
 const SELECT_NEXT_DUE: &str = "
     SELECT min(due_at) FROM erasure_item WHERE problem IS NOT NULL AND step != 'done'";
 const SELECT_BLOCKED: &str = "

@@ -49,7 +49,7 @@ impl Engine {
         clock: &Clock,
     ) -> Result<usize, FlowError> {
         let now = clock.now();
-        let (items, count) = self.catalog.read(|tx| tx.erasures_to_certify(AT_ONCE))?;
+        let (items, count) = self.catalog.read(|tx| tx.erasures_to_certify(now, AT_ONCE))?;
         if items.is_empty() {
             self.erase.inner().uncertified_since = None;
             return Ok(0);
@@ -73,8 +73,9 @@ impl Engine {
                         tx.postpone_erasure(item.recording, again, "key_still_found")?;
                     }
                     residue => {
-                        self.certify(tx, item, residue, storage.as_ref(), now)?;
-                        certified.push(item.recording);
+                        if self.certify(tx, item, residue, storage.as_ref(), now)? {
+                            certified.push(item.recording);
+                        }
                     }
                 }
             }
@@ -110,6 +111,7 @@ impl Engine {
         Ok(needles.iter().map(|(id, _)| *id).zip(found.into_iter().map(residue)).collect())
     }
 
+    /// False if a certificate was refused: nothing is certified then, and it is tried again.
     fn certify(
         &self,
         tx: &CatalogTx<'_>,
@@ -117,7 +119,7 @@ impl Engine {
         residue: Residue,
         storage: Option<&StorageReport>,
         now: Timestamp,
-    ) -> Result<(), FlowError> {
+    ) -> Result<bool, FlowError> {
         let id = item.recording;
         let recording = tx.recording(id)?.ok_or(FlowError::NotFound(id))?;
         let job = tx.erasure_job(item.job)?.ok_or(FlowError::NoSuchJob)?;
@@ -133,7 +135,7 @@ impl Engine {
             Err(refusal) => {
                 tracing::error!(recording = %id, %refusal, "a certificate was refused");
                 tx.postpone_erasure(id, now.plus(LOOK_AGAIN), "certificate_refused")?;
-                return Ok(());
+                return Ok(false);
             }
         };
         tx.put_certificate(&CertificateRow {
@@ -151,7 +153,7 @@ impl Engine {
             .on_object(object(item.job));
         tx.advance(id, RecordingEvent::ErasureVerified, &entry)?;
         tx.move_erasure_item(id, ItemStep::Done, now)?;
-        Ok(())
+        Ok(true)
     }
 
     fn facts(
