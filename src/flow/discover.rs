@@ -243,7 +243,9 @@ impl<'e> Survey<'e> {
             }
             RecordingState::Sealing | RecordingState::Sealed => return Ok(()),
             // The eraser comes for it; a recorder may have used its name again.
-            RecordingState::Erasing if known.fingerprint.has_same_content(&sighting.fingerprint) => {
+            RecordingState::Erasing
+                if known.fingerprint.has_same_content(&sighting.fingerprint) =>
+            {
                 return Ok(());
             }
             RecordingState::Erasing => return self.new_file(sighting),

@@ -69,7 +69,11 @@ fn must_end_well(folder: &Path, what: &str) {
     let facts = Facts::of(&folder.join("ledger"));
     must_hold(&ground, &facts, what);
     let erased = facts.wanted.len();
-    println!("{what}: {} recorded, {erased} wanted, {} held", facts.recorded.len(), facts.held.len());
+    println!(
+        "{what}: {} recorded, {erased} wanted, {} held",
+        facts.recorded.len(),
+        facts.held.len()
+    );
 }
 
 /// By which signal it ended, and what it said.

@@ -123,9 +123,11 @@ pub fn finish(ground: &Ground) {
 pub fn what_is_left(ground: &Ground) -> Vec<String> {
     let catalog = Catalog::open_read_only(&catalog_in(&ground.state())).unwrap();
     let item = |id| catalog.read(|tx| tx.erasure_item(id)).unwrap();
-    let left = ground.ids().into_iter().filter_map(item).filter(|item| {
-        item.step.as_str() != "done" && item.blocked_by.is_none()
-    });
+    let left = ground
+        .ids()
+        .into_iter()
+        .filter_map(item)
+        .filter(|item| item.step.as_str() != "done" && item.blocked_by.is_none());
     left.map(|item| format!("{} {} {:?}", item.recording, item.step.as_str(), item.problem))
         .collect()
 }

@@ -40,7 +40,7 @@ use crate::vault::original::{self, DoomedOriginal};
 use crate::vault::pace::IdlePriority;
 use crate::vault::{CopyEvidence, Doomed, Overwritten, SealedIdentity, Vault, VaultError};
 
-use super::order::refusal;
+use super::order::{queue_is_paused, refusal};
 use super::{ActiveErasure, object};
 
 /// What one batch came to.
@@ -107,6 +107,7 @@ impl Engine {
         step.certified = self.certify_due(is_empty, clock)?;
         step.more = !is_empty || step.certified > 0;
         if !step.more {
+            self.finish_jobs(clock.now())?;
             step.due_at = self.catalog.read(|tx| tx.next_erasure_due())?;
         }
         Ok(step)
@@ -134,7 +135,15 @@ impl Engine {
             self.expire_protections(tx, now)?;
             let rules = tx.retention_rules()?;
             let mut cleared = Vec::new();
+            if queue_is_paused(tx)? {
+                return Ok(cleared);
+            }
             for item in planned {
+                // Since the look it may have been paused, taken back or blocked: whoever did that
+                // was told that it is not begun.
+                if !tx.may_begin_erasure(item.recording, now)? {
+                    continue;
+                }
                 if let Begun::Gone(bytes) = self.begin_one(tx, &item, &rules, now)? {
                     cleared.push((ErasureItem { step: ItemStep::KeyDestroyed, ..item }, bytes));
                 }

@@ -79,11 +79,7 @@ impl Engine {
                     }
                 }
             }
-            for job in tx.finish_erasure_jobs(now)? {
-                let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasureFinished)
-                    .on_object(object(job));
-                tx.append_audit(&entry)?;
-            }
+            finish_jobs(tx, now)?;
             Ok::<_, FlowError>(certified)
         })?;
         crash_point("erase.certified");
@@ -92,6 +88,15 @@ impl Engine {
             tracing::info!(recordings = certified.len(), "erased and certified");
         }
         Ok(certified.len())
+    }
+
+    /// Closes jobs that came to their end by other ways than a certificate: resumed after the last
+    /// one, or ordered when all of them were owed already.
+    pub(super) fn finish_jobs(&self, now: Timestamp) -> Result<(), FlowError> {
+        if self.catalog.read(|tx| tx.has_ended_erasure_jobs())? {
+            self.catalog.write(|tx| finish_jobs(tx, now))?;
+        }
+        Ok(())
     }
 
     fn look_for_keys(
@@ -246,6 +251,15 @@ impl Engine {
         }
         inner.uncertified_since = None;
     }
+}
+
+fn finish_jobs(tx: &CatalogTx<'_>, now: Timestamp) -> Result<(), FlowError> {
+    for job in tx.finish_erasure_jobs(now)? {
+        let entry =
+            AuditEntry::new(now, Actor::DAEMON, Activity::ErasureFinished).on_object(object(job));
+        tx.append_audit(&entry)?;
+    }
+    Ok(())
 }
 
 /// What may be said of the key. A medium is attested only where an overwrite is one.
