@@ -73,9 +73,7 @@ fn nothing_that_was_said_is_left_on_xfs_and_nodatacow() {
 fn copy_on_write_is_certified_as_such() {
     let found = erase_on(or_skip!(LoopFs::make("btrfs", "", &[])));
     assert!(found.content > 0, "btrfs keeps what its recorder wrote");
-    assert!(
-        found.files.iter().all(|file| file.0 == Overwrite::NotGuaranteedCow),
-        "{:?}",
-        found.files
-    );
+    // Peaks are so small that they lie inside metadata.
+    let honest = [Overwrite::NotGuaranteedCow, Overwrite::NotGuaranteedInlineOrCompressed];
+    assert!(found.files.iter().all(|file| honest.contains(&file.0)), "{:?}", found.files);
 }
