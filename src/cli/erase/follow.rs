@@ -108,6 +108,7 @@ fn watch(
         if is_over(&state) {
             return Ok(state);
         }
+        let from = last_id.clone();
         let mut cutter = Cutter::default();
         let mut hear = |bytes: &[u8]| {
             for event in cutter.take(bytes)? {
@@ -122,7 +123,7 @@ fn watch(
             }
             Ok(false)
         };
-        let heard = remote.listen(&format!("{JOBS}/events"), &last_id.clone(), &mut hear);
+        let heard = remote.listen(&format!("{JOBS}/events"), &from, &mut hear);
         match heard {
             Ok(true) => return Ok(state),
             Ok(false) => {}
