@@ -322,6 +322,7 @@ impl Engine {
             files.extend(self.catalog.read(|tx| tx.doomed_files(item.recording))?);
         }
         files.retain(|file| file.step == DoomedStep::Doomed);
+        self.identify(&mut files)?;
         let outcomes = self.each_place(&files, |place, files| match place {
             Place::Vault(vault) => vault.overwrite_many(&sealed(files), &self.erase.throttle),
             Place::Store(root) => {
