@@ -164,7 +164,11 @@ impl Evidence {
             }
         }
         let erased: Vec<_> = self.erased().filter_map(|one| facts.wanted.get(&one.id)).collect();
+        // A file beside it that came too late to belong to it is a recording of its own.
+        let live = self.recordings.iter().map(|one| one.path.expose_name());
+        let live: Vec<&[u8]> = live.filter(|name| name.ends_with(b".json")).collect();
         let stems = erased.iter().map(|wanted| wanted.stem.as_bytes());
+        let stems = stems.filter(|stem| !live.iter().any(|name| name.starts_with(stem)));
         let keys = erased.iter().map(|wanted| &wanted.key[..]).filter(|key| !key.is_empty());
         let needles: Vec<&[u8]> = stems.chain(keys).collect();
         if needles.is_empty() {

@@ -76,8 +76,11 @@ pub fn prepare(folder: &Path, layout: &str) {
     std::fs::write(folder.join("config"), config).expect("a configuration");
 }
 
-/// What a file of this stem holds.
+/// What a file of this stem holds; a sidecar, by its name.
 pub fn content(stem: &str) -> Vec<u8> {
+    if stem.ends_with(".json") {
+        return format!("{{\"caller\": \"{stem}\"}}").into_bytes();
+    }
     let mixed = stem.bytes().fold(7_u64, |mixed, byte| mixed.wrapping_mul(31) + u64::from(byte));
     wav(mixed as u8, 900 + (mixed >> 8) as usize % 6_000)
 }
@@ -237,10 +240,10 @@ impl Desk<'_> {
                 false => std::fs::rename(&incoming, &place).unwrap(),
             }
         };
-        put(&format!("{stem}.wav"), &content(&stem));
         if kind < 4 {
-            put(&format!("{stem}.json"), format!("{{\"caller\": \"{stem}\"}}").as_bytes());
+            put(&format!("{stem}.json"), &content(&format!("{stem}.json")));
         }
+        put(&format!("{stem}.wav"), &content(&stem));
         std::fs::File::open(self.ground.store()).unwrap().sync_all().unwrap();
         self.ledger.note(&format!("file {stem}"));
         stem
