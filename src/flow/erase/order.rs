@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::access::{self, Grant};
-use crate::catalog::CatalogTx;
+use crate::catalog::{CatalogTx, ReadTx};
 use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry, Outcome};
 use crate::compliance::erasure::plan::{Plan, Verdict};
@@ -296,7 +296,7 @@ impl Engine {
 
     /// True while a person has stopped the whole queue.
     pub(super) fn is_queue_paused(&self) -> Result<bool, FlowError> {
-        Ok(self.catalog.read(|tx| tx.meta(PAUSED))?.is_some_and(|value| value == b"1"))
+        self.catalog.read(queue_is_paused)
     }
 
     /// Something changed that the eraser may be waiting for.
@@ -343,6 +343,11 @@ impl Engine {
     pub(super) fn is_stopping(&self) -> bool {
         self.erase.stopping.load(Ordering::Acquire)
     }
+}
+
+/// The same in the view of `tx`.
+pub(super) fn queue_is_paused(tx: &ReadTx<'_>) -> Result<bool, FlowError> {
+    Ok(tx.meta(PAUSED)?.is_some_and(|value| value == b"1"))
 }
 
 /// That something was not erased, and what kind of thing protects it.
