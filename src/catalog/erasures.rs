@@ -337,6 +337,16 @@ impl CatalogTx<'_> {
         failures.ok_or(CatalogError::NotOwed { recording })
     }
 
+    /// Puts a planned item off until `due_at` because its recording is not at rest yet: no failure.
+    pub fn defer_erasure(
+        &self,
+        recording: RecordingId,
+        due_at: Timestamp,
+    ) -> Result<(), CatalogError> {
+        self.conn.prepare_cached(DEFER)?.execute(params![recording, due_at])?;
+        Ok(())
+    }
+
     /// Notes what kind of protection a planned item waits for; `None` lets it go on.
     pub fn block_erasure(
         &self,
@@ -510,6 +520,7 @@ const UPDATE_ITEM: &str = "
 const POSTPONE: &str = "
     UPDATE erasure_item SET due_at = ?2, failures = failures + 1, problem = ?3
     WHERE recording = ?1 AND step != 'done' RETURNING failures";
+const DEFER: &str = "UPDATE erasure_item SET due_at = ?2 WHERE recording = ?1 AND step = 'planned'";
 const BLOCK_ITEM: &str = "
     UPDATE erasure_item SET blocked_by = ?2, due_at = 0, failures = 0, problem = NULL
     WHERE recording = ?1 AND step = 'planned' AND blocked_by IS NOT ?2";
