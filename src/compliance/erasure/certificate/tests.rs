@@ -271,6 +271,12 @@ fn contradictions_are_refused() {
         let refused = ErasureCertificate::signed(changed, |_, _| panic!("it was signed"));
         assert_eq!(refused.unwrap_err(), *refusal);
     }
+}
+
+/// The same of a recording that never was sealed.
+#[test]
+fn contradictions_about_plaintext_are_refused() {
+    use CertificateRefusal as R;
     let rows: &[(R, Change)] = &[
         (R::KeyOfPlaintext, |f| f.key_version = Some(0)),
         (R::KeyOfPlaintext, |f| f.data_key = Some(DataKeyId(Uuid::from_u128(1)))),
