@@ -220,9 +220,7 @@ impl RawConfig {
         let state = over.state.or(state).ok_or(ConfigError::NoState)?;
         let names = if over.names.is_empty() { listen.names } else { over.names };
         check_names(&names)?;
-        if let Some(path) = &listen.client_ca {
-            must_be_absolute("listen.client_ca", path)?;
-        }
+        listen.client_ca.iter().try_for_each(|path| must_be_absolute("listen.client_ca", path))?;
         let clients = validate_clients(client)?;
         let mut stores = Vec::new();
         for (index, raw) in store.into_iter().enumerate() {
@@ -236,9 +234,7 @@ impl RawConfig {
         for store in &mut stores {
             store.seal_to = store.seal_to.take().or_else(|| seal.to.clone());
         }
-        if let Some(path) = &vault.path {
-            must_be_absolute("vault.path", path)?;
-        }
+        vault.path.iter().try_for_each(|path| must_be_absolute("vault.path", path))?;
         within("ingest.workers", ingest.workers, 1, 64)?;
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
