@@ -70,6 +70,7 @@ pub struct NewRecording<'s> {
 
 impl ReadTx<'_> {
     /// Every file still expected in `folder` (`None` is the store's root), its subfolders aside.
+    /// Originals that are being erased come first: another file may have their name by now.
     pub fn known_in_folder(
         &self,
         store: StoreId,
@@ -285,8 +286,16 @@ pub(super) fn name_conflict(error: rusqlite::Error, store: StoreId) -> CatalogEr
 macro_rules! select_known {
     ($and:literal) => {
         concat!(
-            "SELECT id AS recording, state AS recording_state, NULL AS sidecar,
-                NULL AS sidecar_state, folder, name, device, inode, size_bytes, modified_ns,
+            "SELECT r.id AS recording, r.state AS recording_state, NULL AS sidecar,
+                NULL AS sidecar_state, folder, name, device, r.inode AS inode, size_bytes,
+                modified_ns, changed_ns, unchanged_since, polls_unchanged
+            FROM doomed_file d INDEXED BY doomed_file_plain
+            CROSS JOIN recording r ON r.id = d.recording
+            WHERE d.kind = 'original' AND d.path IS NOT NULL AND d.sidecar IS NULL
+                AND r.state = 'erasing' AND store = ?1 AND folder = ?2",
+            $and,
+            " UNION ALL
+            SELECT id, state, NULL, NULL, folder, name, device, inode, size_bytes, modified_ns,
                 changed_ns, unchanged_since, polls_unchanged
             FROM recording
             WHERE store = ?1 AND folder = ?2 AND state NOT IN ('stored', 'erasing', 'erased')

@@ -71,6 +71,13 @@ impl CatalogTx<'_> {
         Ok(())
     }
 
+    /// Notes which data key the prefix of the file `token` names.
+    pub fn note_data_key(&self, token: Uuid, data_key: DataKeyId) -> Result<(), CatalogError> {
+        let key = params![token.as_bytes(), data_key.0.as_bytes()];
+        self.conn.prepare_cached(UPDATE_DATA_KEY)?.execute(key)?;
+        Ok(())
+    }
+
     /// Notes what was seen of the overwrite of the file `token`.
     pub fn note_overwritten(
         &self,
@@ -110,8 +117,11 @@ impl CatalogTx<'_> {
     /// Forgets the names of an erased recording, of the files beside it, and their attributes.
     pub fn scrub_names(&self, recording: RecordingId) -> Result<(), CatalogError> {
         self.conn.prepare_cached(SCRUB_RECORDING)?.execute([recording])?;
+        self.forget_xattrs(recording)?;
+        // Those are expected in their folders by name: nobody is any more.
+        self.conn.prepare_cached(DELETE_UNSEALED_SIDECARS)?.execute([recording])?;
         self.conn.prepare_cached(SCRUB_SIDECARS)?.execute([recording])?;
-        self.forget_xattrs(recording)
+        Ok(())
     }
 }
 
@@ -172,6 +182,8 @@ const INSERT_FILE: &str = "
         expected_inode, expected_modified_ns, step)
     VALUES (:token, :recording, :kind, :sidecar, :vault, :path, :data_key, :bytes,
         :expected_inode, :expected_modified_ns, :step)";
+const UPDATE_DATA_KEY: &str =
+    "UPDATE doomed_file SET data_key = ?2 WHERE token = ?1 AND step = 'doomed'";
 const UPDATE_OVERWRITTEN: &str = "
     UPDATE doomed_file SET step = 'overwritten', overwrite = :overwrite, journal = :journal,
         file_system = :file_system, medium = :medium, overwritten_bytes = :overwritten_bytes,
@@ -185,5 +197,7 @@ const UPDATE_MISSING: &str = "
     WHERE token = ?1 AND step = 'doomed'";
 const SCRUB_RECORDING: &str = "
     UPDATE recording SET folder = x'', name = CAST('[anonymized]' AS BLOB) WHERE id = ?1";
+const DELETE_UNSEALED_SIDECARS: &str =
+    "DELETE FROM sidecar WHERE recording = ?1 AND state != 'stored'";
 const SCRUB_SIDECARS: &str = "
     UPDATE sidecar SET folder = x'', name = CAST('[anonymized]' AS BLOB) WHERE recording = ?1";

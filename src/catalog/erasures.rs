@@ -73,7 +73,8 @@ impl ReadTx<'_> {
         Ok(jobs)
     }
 
-    /// What all open jobs owe together, and since when the oldest obligation waits.
+    /// What all jobs owe together that are open, or were taken back and still finish what they
+    /// began, and since when the oldest obligation waits.
     pub fn erasure_totals(&self) -> Result<(JobProgress, Option<Timestamp>), CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_TOTALS)?;
         let progress = statement.query_row([], progress_of)?;
@@ -132,21 +133,40 @@ impl ReadTx<'_> {
     }
 
     /// At most `limit` items whose files are gone, and how many there are in all: what is to be
-    /// scrubbed and certified. Paused jobs are among them: nothing is left to be paused.
+    /// scrubbed and certified. Paused jobs are among them: nothing is left to be paused. Nothing
+    /// that was put off.
     pub fn erasures_to_certify(
         &self,
+        now: Timestamp,
         limit: usize,
     ) -> Result<(Vec<ErasureItem>, u64), CatalogError> {
         let mut statement = self.conn.prepare_cached(SELECT_UNLINKED)?;
-        let items = statement.query_map([rows_max(limit)], item_of)?;
+        let items = statement.query_map(params![now, rows_max(limit)], item_of)?;
         let items = items.collect::<Result<_, _>>()?;
         let mut statement = self.conn.prepare_cached(COUNT_UNLINKED)?;
-        Ok((items, statement.query_row([], |row| unsigned(row, "unlinked"))?))
+        Ok((items, statement.query_row([now], |row| unsigned(row, "unlinked"))?))
     }
 
-    /// When the first item that was put off falls due, if there is one.
+    /// True if `recording` is planned, and neither blocked nor put off nor of a job that is not
+    /// running.
+    pub fn may_begin_erasure(
+        &self,
+        recording: RecordingId,
+        now: Timestamp,
+    ) -> Result<bool, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_MAY_BEGIN)?;
+        Ok(statement.query_row(params![recording, now], |row| row.get(0))?)
+    }
+
+    /// True if [`CatalogTx::finish_erasure_jobs`] would close one.
+    pub fn has_ended_erasure_jobs(&self) -> Result<bool, CatalogError> {
+        Ok(self.conn.prepare_cached(SELECT_ENDED)?.query_row([], |row| row.get(0))?)
+    }
+
+    /// When the first item that was put off and may be worked on falls due, if there is one.
     pub fn next_erasure_due(&self) -> Result<Option<Timestamp>, CatalogError> {
-        Ok(self.conn.prepare_cached(SELECT_NEXT_DUE)?.query_row([], |row| row.get(0))?)
+        let mut statement = self.conn.prepare_cached(SELECT_NEXT_DUE)?;
+        Ok(statement.query_row([], |row| row.get(0)).optional()?)
     }
 
     /// Items that wait because something protects them, behind `after`, at most `limit`.
@@ -327,7 +347,7 @@ impl CatalogTx<'_> {
         Ok(())
     }
 
-    /// Closes every running job whose items are all done; which.
+    /// Closes every job whose items are all done, also one that is paused; which.
     pub fn finish_erasure_jobs(&self, now: Timestamp) -> Result<Vec<JobId>, CatalogError> {
         let mut statement = self.conn.prepare_cached(FINISH_JOBS)?;
         Ok(statement.query_map([now], |row| row.get(0))?.collect::<Result<_, _>>()?)
@@ -406,8 +426,12 @@ const SELECT_TOTALS: &str = "
         coalesce(sum(blocked_items), 0) AS blocked_items,
         coalesce(sum(blocked_bytes), 0) AS blocked_bytes,
         coalesce(sum(failing_items), 0) AS failing_items
-    FROM erasure_job INDEXED BY erasure_job_open
-    WHERE state IN ('awaiting_approval', 'running', 'paused')";
+    FROM (
+        SELECT * FROM erasure_job INDEXED BY erasure_job_open
+        WHERE state IN ('awaiting_approval', 'running', 'paused')
+        UNION ALL
+        SELECT * FROM erasure_job INDEXED BY erasure_job_winding_up
+        WHERE state = 'cancelled' AND begun_items > 0)";
 const SELECT_OLDEST: &str = "SELECT min(planned_at) FROM erasure_item WHERE step != 'done'";
 const SELECT_ITEM: &str = "SELECT * FROM erasure_item WHERE recording = ?1";
 const SELECT_ITEMS: &str = "
@@ -433,12 +457,23 @@ const SELECT_DUE_WINDING_UP: &str = "
         AND i.step NOT IN ('unlinked', 'done') AND i.step != 'done' AND i.blocked_by IS NULL
         AND i.due_at <= ?1
     ORDER BY j.id, i.due_at LIMIT ?2";
-const SELECT_UNLINKED: &str =
-    "SELECT * FROM erasure_item WHERE step = 'unlinked' ORDER BY recording LIMIT ?1";
+const SELECT_UNLINKED: &str = "SELECT * FROM erasure_item WHERE step = 'unlinked' AND due_at <= ?1 ORDER BY recording LIMIT ?2";
 const COUNT_UNLINKED: &str =
-    "SELECT count(*) AS unlinked FROM erasure_item WHERE step = 'unlinked'";
+    "SELECT count(*) AS unlinked FROM erasure_item WHERE step = 'unlinked' AND due_at <= ?1";
+const SELECT_MAY_BEGIN: &str = "
+    SELECT EXISTS (SELECT 1 FROM erasure_item i JOIN erasure_job j ON j.id = i.job
+        WHERE i.recording = ?1 AND i.step = 'planned' AND i.blocked_by IS NULL
+            AND i.due_at <= ?2 AND j.state = 'running')";
+const SELECT_ENDED: &str = "
+    SELECT EXISTS (SELECT 1 FROM erasure_job INDEXED BY erasure_job_open
+        WHERE state IN ('awaiting_approval', 'running', 'paused')
+            AND state IN ('running', 'paused') AND items = done_items)";
 const SELECT_NEXT_DUE: &str = "
-    SELECT min(due_at) FROM erasure_item WHERE problem IS NOT NULL AND step != 'done'";
+    SELECT i.due_at FROM erasure_item i INDEXED BY erasure_item_put_off
+    CROSS JOIN erasure_job j ON j.id = i.job
+    WHERE i.problem IS NOT NULL AND i.step != 'done' AND i.blocked_by IS NULL
+        AND (i.step = 'unlinked' OR j.state IN ('running', 'cancelled'))
+    ORDER BY i.due_at LIMIT 1";
 const SELECT_BLOCKED: &str = "
     SELECT * FROM erasure_item WHERE blocked_by IS NOT NULL AND recording > ?1
     ORDER BY recording LIMIT ?2";
@@ -476,8 +511,9 @@ const POSTPONE: &str = "
     UPDATE erasure_item SET due_at = ?2, failures = failures + 1, problem = ?3
     WHERE recording = ?1 AND step != 'done' RETURNING failures";
 const BLOCK_ITEM: &str = "
-    UPDATE erasure_item SET blocked_by = ?2, due_at = 0
+    UPDATE erasure_item SET blocked_by = ?2, due_at = 0, failures = 0, problem = NULL
     WHERE recording = ?1 AND step = 'planned' AND blocked_by IS NOT ?2";
 const FINISH_JOBS: &str = "
-    UPDATE erasure_job SET state = 'finished', ended_at = ?1
-    WHERE state = 'running' AND items = done_items RETURNING id";
+    UPDATE erasure_job INDEXED BY erasure_job_open SET state = 'finished', ended_at = ?1
+    WHERE state IN ('awaiting_approval', 'running', 'paused')
+        AND state IN ('running', 'paused') AND items = done_items RETURNING id";

@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod backup;
+pub mod certificate;
 pub mod certs;
 pub mod erase;
 pub mod holds;
@@ -163,6 +164,12 @@ pub enum Command {
         #[command(subcommand)]
         what: certs::Certs,
     },
+    /// Save the certificate of an erasure, or check one (works with the daemon dead)
+    #[command(after_help = "Examples:\n  \
+        recseal certificate 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.certificate\n  \
+        recseal certificate verify call.certificate --public-key signing.pub\n  \
+        recseal certificate render call.certificate --html -o call.html")]
+    Certificate(certificate::Certificate),
     /// Back up keys and catalog, prove that a backup is good, restore one
     #[command(after_help = "Examples:\n  \
         recseal backup create -o /mnt/safe/monday.rsbackup\n  \

@@ -7,6 +7,7 @@ pub mod args;
 mod audit;
 mod authority;
 mod backup;
+mod certificate;
 mod certificate_file;
 mod certs;
 mod doctor;
@@ -74,6 +75,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Redact(redact) => redact::run(global, &redact),
         Command::Keys { what } => keys::run(global, &what),
         Command::Certs { what } => certs::run(global, &what),
+        Command::Certificate(verb) => certificate::run(global, &verb),
         Command::Backup { what } => backup::run(global, &what),
         Command::Tokens { what } => online::tokens(global, &what),
         Command::Audit(audit) => audit::run(global, &audit),
@@ -202,6 +204,11 @@ mod tests {
         "keys restore 2",
         "keys certificate 2 -o f",
         "keys certificate --verify f --public-key k",
+        "certificate ID -o f",
+        "certificate ID -o - --html --force",
+        "certificate verify f g --public-key k",
+        "certificate render f",
+        "certificate render f --html -o g --force",
         "certs show",
         "certs show --pem",
         "certs ca create",
@@ -315,6 +322,12 @@ mod tests {
             "keys certificate",
             "keys certificate 2",
             "keys certificate --verify f",
+            "certificate",
+            "certificate ID",
+            "certificate -o f",
+            "certificate verify f",
+            "certificate verify --public-key k",
+            "certificate render",
             "backup create",
             "backup create -o f --shares 3/5",
             "backup create -o f --shares 6/5 --share-dir d",

@@ -62,7 +62,10 @@ fn said(answer: &Value) -> String {
         ));
     } else {
         text.push_str(&format!("redacted     {}\n", word(answer, "/redacted")));
-        text.push_str(&format!("original     {}, to be erased now\n", word(answer, "/original")));
+        text.push_str(&format!(
+            "original     {}, planned for deletion\n",
+            word(answer, "/original")
+        ));
     }
     text
 }

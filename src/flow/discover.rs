@@ -112,6 +112,12 @@ enum Change {
     Changed(RecordingId, Sighting),
     Finished(RecordingId),
     Forgotten(RecordingId),
+    /// It was taken for a recording, and belongs to one.
+    IsSidecar {
+        was: RecordingId,
+        recording: RecordingId,
+        sighting: Sighting,
+    },
     /// It waited for a person, and its recorder did something to it instead.
     Released(RecordingId, Sighting),
     SidecarChanged(SidecarId, Sighting),
@@ -242,9 +248,14 @@ impl<'e> Survey<'e> {
                 return Ok(());
             }
             RecordingState::Sealing | RecordingState::Sealed => return Ok(()),
-            RecordingState::Stored | RecordingState::Erasing | RecordingState::Erased => {
+            // The eraser comes for it; a recorder may have used its name again.
+            RecordingState::Erasing
+                if known.fingerprint.has_same_content(&sighting.fingerprint) =>
+            {
                 return Ok(());
             }
+            RecordingState::Erasing => return self.new_file(sighting),
+            RecordingState::Stored | RecordingState::Erased => return Ok(()),
         }
         let look = Look {
             sighting: &sighting,
@@ -268,8 +279,7 @@ impl<'e> Survey<'e> {
                 self.changes.push(Change::Finished(id));
             }
             (Verdict::Sidecar, Some(recording)) => {
-                self.changes.push(Change::Forgotten(id));
-                self.changes.push(Change::AddSidecar { recording, sighting });
+                self.changes.push(Change::IsSidecar { was: id, recording, sighting });
             }
             (Verdict::Ignore, _) => self.changes.push(Change::Forgotten(id)),
             (Verdict::Sidecar, None) | (Verdict::NotYet { .. } | Verdict::Alarm(_), _) => {}
@@ -279,7 +289,8 @@ impl<'e> Survey<'e> {
 
     fn known_sidecar(&mut self, sidecar: KnownSidecar, known: &Known, sighting: Sighting) {
         let is_same = known.fingerprint.has_same_content(&sighting.fingerprint);
-        if sidecar.state == SidecarState::Found && !is_same {
+        let is_doomed = known.state == RecordingState::Erasing;
+        if sidecar.state == SidecarState::Found && !is_same && !is_doomed {
             self.changes.push(Change::SidecarChanged(sidecar.id, sighting));
         }
     }
@@ -383,17 +394,17 @@ fn apply(
             is_finished: *is_finished,
             now,
         }),
-        Change::AddSidecar { recording, sighting } => tx.add_sidecar(&NewSidecar {
-            id: SidecarId::new(),
-            recording: *recording,
-            store,
-            sighting,
-            now,
-        }),
+        Change::AddSidecar { recording, sighting } => {
+            add_sidecar(tx, store, *recording, sighting, now)
+        }
         Change::Unchanged(id) => tx.note_unchanged(*id),
         // Files of an abandoned attempt are still noted: the sealer destroys them, and it alone,
         // and then sees for itself what became of the original.
-        Change::Changed(id, _) | Change::Forgotten(id) if !tx.copies(*id)?.is_empty() => Ok(()),
+        Change::Changed(id, _) | Change::Forgotten(id) | Change::IsSidecar { was: id, .. }
+            if !tx.copies(*id)?.is_empty() =>
+        {
+            Ok(())
+        }
         Change::SidecarForgotten(id, recording)
             if tx.copies(*recording)?.iter().any(|copy| copy.sidecar == Some(*id)) =>
         {
@@ -401,7 +412,11 @@ fn apply(
         }
         Change::Changed(id, sighting) => tx.note_changed(*id, sighting, now),
         Change::Finished(id) => tx.settle(*id, now),
-        Change::Forgotten(id) => tx.forget_found(*id),
+        Change::Forgotten(id) => forget_found(tx, *id, now).map(drop),
+        Change::IsSidecar { was, recording, sighting } => match forget_found(tx, *was, now)? {
+            true => add_sidecar(tx, store, *recording, sighting, now),
+            false => Ok(()),
+        },
         Change::Released(id, sighting) => {
             let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingReleased)
                 .on_recording(*id)
@@ -414,9 +429,37 @@ fn apply(
     }
 }
 
+fn add_sidecar(
+    tx: &CatalogTx<'_>,
+    store: StoreId,
+    recording: RecordingId,
+    sighting: &Sighting,
+    now: Timestamp,
+) -> Result<(), CatalogError> {
+    tx.add_sidecar(&NewSidecar { id: SidecarId::new(), recording, store, sighting, now })
+}
+
+/// Forgets a recording that never was sealed. If somebody wants it erased it is set aside instead,
+/// and false returned: the eraser looks for itself, and certifies what it finds or does not find.
+pub(super) fn forget_found(
+    tx: &CatalogTx<'_>,
+    id: RecordingId,
+    now: Timestamp,
+) -> Result<bool, CatalogError> {
+    if tx.erasure_item(id)?.is_none() {
+        return tx.forget_found(id).map(|()| true);
+    }
+    let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingQuarantined)
+        .on_recording(id)
+        .because(GONE);
+    tx.quarantine(id, GONE, &entry).map(|()| false)
+}
+
 /// What it means that a file is not there any more.
 fn vanished(known: Known) -> Option<Change> {
     match (known.sidecar, known.state) {
+        // Its row is needed until its recording is erased.
+        (Some(_), RecordingState::Erasing) => None,
         (Some(KnownSidecar { id, state: SidecarState::Found }), _) => {
             Some(Change::SidecarForgotten(id, known.recording))
         }
@@ -449,6 +492,8 @@ fn first_seen(id: RecordingId) -> Option<Timestamp> {
     Some(Timestamp::from_millis(millis))
 }
 
+/// Why a recording that somebody wants erased is set aside before it is sealed.
+const GONE: &str = "gone-before-sealed";
 /// When a sidecar is looked at again if nothing rings before.
 const AFTER_ITS_RECORDING: Duration = Duration::from_secs(1);
 /// Differences per commit: enough to spread the cost of its sync, little to lose.

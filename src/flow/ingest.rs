@@ -29,6 +29,7 @@ use crate::domain::{
 };
 use crate::flow::crash::crash_point;
 use crate::flow::desk::extension_of;
+use crate::flow::discover::forget_found;
 use crate::flow::looks::{self, Original};
 use crate::flow::pieces::{Piece, PieceError, Proved, Source};
 use crate::flow::removal::Removable;
@@ -369,7 +370,7 @@ impl Engine {
             Setback::Later(span) => tx.postpone(id, now.plus(span)).map(drop),
             Setback::At(at) => tx.postpone(id, at).map(drop),
             Setback::Changed(sighting) => tx.note_changed(id, &sighting, now),
-            Setback::Vanished => tx.forget_found(id),
+            Setback::Vanished => forget_found(tx, id, now).map(drop),
             Setback::Quarantine(reason) => {
                 let entry = AuditEntry::new(now, Actor::DAEMON, Activity::RecordingQuarantined)
                     .on_recording(id)

@@ -20,3 +20,6 @@ pub mod redaction {}
 
 #[doc = include_str!("audit.md")]
 pub mod audit {}
+
+#[doc = include_str!("erasure.md")]
+pub mod erasure {}

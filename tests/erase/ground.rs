@@ -53,8 +53,14 @@ impl Ground {
 
     /// The engine as a new start makes it: nothing remembered but the files.
     pub fn start_again(self) -> Self {
+        self.start_again_with(|| {})
+    }
+
+    /// The same, with something that happens while it is stopped.
+    pub fn start_again_with(self, meanwhile: impl FnOnce()) -> Self {
         let Self { engine, folder, config, time, _made } = self;
         drop(engine);
+        meanwhile();
         let engine = build(&folder, &config, &time);
         Self { engine, folder, config, time, _made }
     }

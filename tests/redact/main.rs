@@ -18,9 +18,8 @@ use ground::{Ground, fixture, speech};
 use recseal::flow::crash::REDACTION_CRASH_POINTS;
 use serde_json::Value;
 
-/// Planted faults: the new recording given the name of the original; `redaction_written` left out
-/// (the estimate of the length stays); the twin expected in its folder, which the next scan then
-/// takes for vanished.
+/// Planted fault: the new recording given the name of the original. Meant to catch: the twin
+/// expected in its folder, which the next scan then takes for vanished.
 #[test]
 fn a_stretch_is_gone_and_everything_else_is_there() {
     for layout in ["vault", "beside"] {
@@ -79,8 +78,7 @@ fn a_stretch_is_gone_and_everything_else_is_there() {
 }
 
 /// Killed at each named place, it leaves the original, and the redacted recording whole or not at
-/// all. Planted faults: no `discard_redactions` (a recording waits for ever); the key destroyed
-/// and the files left.
+/// all. Planted fault: no `discard_redactions` (the half of one stays).
 #[test]
 fn whoever_dies_in_a_redaction_leaves_nothing_half() {
     for layout in ["vault", "beside"] {
@@ -177,7 +175,8 @@ fn video_is_redacted_and_refusals_say_why() {
     ground.must_be_in_order();
 }
 
-/// Who seals to a public key cannot redact. Planted fault: a new wrapped key made all the same.
+/// Who seals to a public key cannot redact. Meant to catch: a new wrapped key made all the
+/// same.
 #[test]
 fn what_this_host_cannot_open_it_cannot_redact() {
     let mut ground = Ground::at_rest("vault", "");

@@ -268,6 +268,8 @@ CREATE TABLE doomed_file (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX doomed_file_of ON doomed_file (recording);
+CREATE INDEX doomed_file_plain ON doomed_file (recording)
+    WHERE kind = 'original' AND path IS NOT NULL;
 
 CREATE TRIGGER recording_erased_has_no_file BEFORE UPDATE OF state ON recording
 WHEN NEW.state = 'erased' AND (EXISTS (SELECT 1 FROM sealed_copy WHERE recording = NEW.id)

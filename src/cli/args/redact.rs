@@ -76,7 +76,7 @@ fn moment(text: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
 
-    /// Planted faults: hours and minutes swapped; `.2` read as 2 milliseconds.
+    /// Planted fault: hours and minutes swapped.
     #[test]
     fn moments_are_read_as_people_write_them() {
         for (text, ms) in [

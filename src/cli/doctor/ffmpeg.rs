@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// Planted fault: an encoder list that could not be had taken for a full one.
+    /// Meant to catch: an encoder list that could not be had taken for a full one.
     #[test]
     fn a_program_that_is_no_ffmpeg_is_said() {
         let config = RedactionConfig {

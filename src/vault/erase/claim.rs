@@ -229,8 +229,8 @@ fn open(folder: &Folder, name: &[u8]) -> Result<Option<File>, VaultError> {
         Ok(file) => Ok(Some(file)),
         Err(source) => match Errno::from_io_error(&source) {
             Some(Errno::NOENT) => Ok(None),
-            // A folder cannot be opened for writing.
-            Some(Errno::ISDIR) => Err(VaultError::NotPlain),
+            // A folder cannot be opened for writing; a link is not followed.
+            Some(Errno::ISDIR | Errno::LOOP) => Err(VaultError::NotPlain),
             Some(Errno::PERM) => Err(VaultError::Protected),
             _ => Err(VaultError::io("opening what is to be erased")(source)),
         },

@@ -8,8 +8,7 @@ use super::super::testing::{fixture, redact, redaction};
 use super::super::{Fill, RedactError};
 
 /// A program that is none of the kind we trust: what it tries must fail, and it must be ended.
-/// Planted faults: `pre_exec` left out (it writes, sees our environment and descriptors, reaches
-/// the network); the timer not started.
+/// Planted fault: nothing given up before it starts (it writes).
 #[test]
 fn the_child_is_confined() {
     let folder = open_folder();
@@ -55,7 +54,7 @@ fn the_child_is_confined() {
     }
 }
 
-/// Planted fault: only the child itself is ended, and not what it started.
+/// Meant to catch: only the child itself ended, and not what it started.
 #[test]
 fn a_child_that_hangs_floods_or_fails_is_an_error() {
     let folder = open_folder();

@@ -5,7 +5,7 @@ use super::super::testing::{fixture, fixture_path, real_ffmpeg, redact, redactio
 use super::super::{Fill, Parts, RedactError, Redaction, Stretch};
 
 /// Everything else goes through ffmpeg: sound and picture are gone inside, there outside, and no
-/// marker is left. Planted faults: `-map_metadata -1` left out; `volume` with
+/// marker is left. Planted fault: a picture that is copied. Meant to catch: `volume` with
 /// `enable` for `aeval`, which leaks a tenth of a second.
 #[test]
 fn packed_fixtures_go_through_ffmpeg() {
@@ -61,7 +61,8 @@ fn packed_fixtures_go_through_ffmpeg() {
             seen.outside_db
         );
         if plan.info.width.is_some() {
-            assert!(seen.inside_luma < 20.0, "{name}: luma {}", seen.inside_luma);
+            // Black is 16, or 30 where a full range is read as a narrow one.
+            assert!(seen.inside_luma < 32.0, "{name}: luma {}", seen.inside_luma);
             assert!(seen.outside_luma > 40.0, "{name}: luma {}", seen.outside_luma);
         }
     }
@@ -117,7 +118,7 @@ fn one_channel_of_two_beeps() {
 }
 
 /// Tags, chapters, subtitles and an attachment that say the secret word again. Planted fault:
-/// `-sn` and the mapping of named streams left out.
+/// `-map_metadata 0`.
 #[test]
 fn nothing_but_sound_and_picture_is_taken_over() {
     let Some(ffmpeg) = real_ffmpeg() else { return };
@@ -145,7 +146,8 @@ fn nothing_but_sound_and_picture_is_taken_over() {
     }
 }
 
-/// A cover and the tags of music. Planted fault: `0:V` replaced by `0:v`, which keeps the cover.
+/// A cover and the tags of music. Planted fault: `-map_metadata 0`. Meant to catch:
+/// `0:v` for `0:V`, which keeps the cover.
 #[test]
 fn a_cover_is_left_behind() {
     let Some(ffmpeg) = real_ffmpeg() else { return };

@@ -89,8 +89,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     /// Outside of the stretches and channels no bit changes; inside is silence or a tone. Planted
-    /// faults: the end of a stretch rounded down; the second piece overwritten as if it were the
-    /// first (`frame - first` for `frame`); `takes_channel` one off.
+    /// fault: the end of a stretch rounded down.
     #[test]
     fn only_what_was_named_changes(
         case in a_case(),
@@ -144,8 +143,8 @@ proptest! {
         }
     }
 
-    /// Whatever a header says: an answer, and never more than what was there. Planted fault:
-    /// `data_at` not checked against the length, which reads behind the end.
+    /// Whatever a header says: an answer, and never more than what was there. Meant to
+    /// catch: `data_at` not checked against the length, which reads behind the end.
     #[test]
     fn damaged_headers_are_survived(
         case in a_case(),
@@ -162,15 +161,14 @@ proptest! {
             file.truncate(cut.index(file.len()));
         }
         let wanted = redaction(&[(0, 5)], &[], Fill::Mute);
-        if let Ok((_, out)) = redact(&file, "wav", &wanted, None) {
-            prop_assert!(!out.windows(6).any(|window| window == b"MARKER") || file.is_empty()
-                || out.len() <= 2 * file.len() + 200);
+        if let Ok((plan, out)) = redact(&file, "wav", &wanted, None) {
+            prop_assert!(!plan.is_exact() || out.len() <= file.len() + 200);
         }
     }
 }
 
-/// hound reads what comes out, sample by sample. Planted fault: `fact` counted into the header of
-/// PCM, too.
+/// hound reads what comes out, sample by sample. Meant to catch: `fact` counted into the header
+/// of PCM, too.
 #[test]
 fn the_second_reader_agrees() {
     for (bits, format) in [
@@ -227,8 +225,8 @@ fn the_second_reader_agrees() {
     }
 }
 
-/// Every fixture that is plain sound, without any other program. Planted fault: RF64 written as
-/// RIFF of size -1.
+/// Every fixture that is plain sound, without any other program. Meant to catch: RF64 written
+/// as RIFF of size -1.
 #[test]
 fn plain_fixtures_need_no_other_program() {
     for (name, way) in [
