@@ -195,7 +195,8 @@ impl Remote {
 
     /// Waits a while.
     pub(super) fn wait(&self, span: Duration) {
-        self.runtime.block_on(tokio::time::sleep(span));
+        // Inside, because a timer belongs to the runtime it was made in.
+        self.runtime.block_on(async { tokio::time::sleep(span).await });
     }
 
     /// Sends one request; anything but success is a [`Failure`].

@@ -221,15 +221,11 @@ impl RawConfig {
         let state = over.state.or(state).ok_or(ConfigError::NoState)?;
         let names = if over.names.is_empty() { listen.names } else { over.names };
         check_names(&names)?;
-        if let Some(path) = &listen.client_ca {
-            must_be_absolute("listen.client_ca", path)?;
-        }
+        listen.client_ca.iter().try_for_each(|path| must_be_absolute("listen.client_ca", path))?;
         let clients = validate_clients(client)?;
         check_seal_key("seal.to", seal.to.as_deref())?;
         let stores = validate_stores(store, over.stores, seal.to.as_ref())?;
-        if let Some(path) = &vault.path {
-            must_be_absolute("vault.path", path)?;
-        }
+        vault.path.iter().try_for_each(|path| must_be_absolute("vault.path", path))?;
         within("ingest.workers", ingest.workers, 1, 64)?;
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
