@@ -1,7 +1,7 @@
 //! Erasing sealed copies, every byte read back, against tools that read nothing back: ratios of one
 //! run, not absolute times. Then what a recorder on the same disk feels of it.
 //!
-//! `cargo bench --bench erase [FOLDER]`, on the file system of FOLDER, which should be an ext4 or
+//! `cargo bench --bench erase [FOLDER [large] [small] [beside]]`, on the file system of FOLDER, which should be an ext4 or
 //! XFS on a disk of its own, or in a loop device (`losetup --direct-io=on`): elsewhere nothing is
 //! written in place. Needs `shred` and `srm` and some 3 GiB; as root the journal of ext4 is wiped,
 //! too, and that is part of our time. Rounds alternate and the medians are compared. Our own spread
@@ -25,15 +25,19 @@ use uuid::Uuid;
 type Row = (&'static str, String, String, &'static str);
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let folder = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let wanted: Vec<_> = arguments.collect();
     let work = tempfile::tempdir_in(folder).expect("a folder to work in");
-    let mut rows = one_gibibyte(work.path());
-    rows.extend(many_small(work.path()));
-    rows.extend(beside_a_recorder(work.path()));
+    let parts: [(&str, fn(&Path) -> Vec<Row>); 3] =
+        [("large", one_gibibyte), ("small", many_small), ("beside", beside_a_recorder)];
     println!("\n| What | recseal | Peer in the same run | Goal |\n|---|---|---|---|");
-    for (what, ours, peer, goal) in rows {
-        println!("| {what} | {ours} | {peer} | {goal} |");
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            for (what, ours, peer, goal) in part(work.path()) {
+                println!("| {what} | {ours} | {peer} | {goal} |");
+            }
+        }
     }
 }
 
@@ -76,12 +80,16 @@ fn beside_a_recorder(work: &Path) -> Vec<Row> {
             });
         }
     }
-    let (idle, samples) = (percentile(&mut alone, 99), unhurried.len());
-    let median = percentile(&mut alone, 50);
-    println!("recorder: {} syncs alone, p50 {:.2} ms; {samples} beside", alone.len(), ms(median));
+    let idle = percentile(&mut alone, 99);
     let row = |what, times: &mut Vec<Duration>| {
         let busy = percentile(times, 99);
-        let said = format!("p99 {:.2} ms alone: {:.2}× of it", ms(idle), ratio(busy, idle));
+        let said = format!(
+            "p99 {:.2} ms alone ({} syncs, {} beside): {:.2}× of it",
+            ms(idle),
+            alone.len(),
+            times.len(),
+            ratio(busy, idle)
+        );
         (what, format!("p99 {:.2} ms", ms(busy)), said, "≤ 1.5×")
     };
     vec![

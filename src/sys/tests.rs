@@ -66,7 +66,7 @@ fn extents_cover_a_file_of_many_pieces() {
     assert!(kick_writeback(&file, u64::MAX, 0).is_err());
 }
 
-/// Planted faults: dirty pages counted (the third number), and the range turned around.
+/// Planted fault: dirty pages counted, the second number.
 #[test]
 fn what_was_just_written_is_cached_until_it_is_dropped() {
     let file = tempfile::tempfile().unwrap();
@@ -87,17 +87,17 @@ fn an_inode_number_used_again_has_another_generation() {
     let mut seen = std::collections::HashSet::new();
     for name in ["first", "second", "third"] {
         let file = File::create(folder.path().join(name)).unwrap();
+        let counts = rustix::fs::fstatfs(&file).unwrap().f_type as u64 == 0xEF53; // ext4 does
         let Some(generation) = generation(&file) else {
-            return eprintln!("SKIP: no generations");
+            assert!(!counts);
+            return eprintln!("SKIP: no generations here");
         };
-        assert_eq!(generation, super::generation(&file).unwrap());
         seen.insert(generation);
     }
     assert!(seen.len() > 1, "{seen:?}");
 }
 
-/// What a success does is shown on raw devices. Planted fault: `EXT4_IOC_GETSTATE`, number 41,
-/// which ext4 takes and answers.
+/// What a success does is shown on raw devices.
 #[test]
 fn only_ext4_has_such_a_journal() {
     let proc = File::open("/proc/self").unwrap();

@@ -9,7 +9,8 @@ use rustix::fs::RenameFlags;
 
 /// Somebody swaps the path for a link, a second name, another file or a moved one all the time,
 /// while copies are erased. Whatever happens: no byte of another file is touched, and each copy is
-/// either whole or known to be condemned. Planted fault: no second look.
+/// either whole or known to be condemned. Planted faults: links followed and prefixes believed;
+/// second names and prefixes believed; the unlink in the first step.
 #[test]
 fn swapped_under_our_hands_nothing_else_is_touched() {
     let swaps = AtomicU64::new(0);
