@@ -1,10 +1,11 @@
 //! What a change of the key-encryption key costs: a million data keys wrapped anew, catalog and
-//! scrub included.
+//! scrub included, while a hundred recordings in a second are recorded as sealed.
 //!
 //! `cargo bench --bench rewrap [COUNT] [FOLDER]`, on the file system of FOLDER. Planting a million
 //! recordings takes longer than what is measured; some 2 GB of room.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use keymanager::DataKey;
@@ -37,10 +38,17 @@ fn main() {
     engine.rotate_keys(&grant, false, Clock::System.now()).expect("it rotates");
     println!("| What | Result |\n|---|---|");
     println!("| wrapping one data key anew, one thread | {:?} |", one_key());
-    let (whole, longest) = rewrap_all(&engine, count);
+    let done = AtomicBool::new(false);
+    let ((whole, longest), (sealed, waited)) = std::thread::scope(|scope| {
+        let sealing = scope.spawn(|| seal_on(&engine, &state.join("catalog.db"), &done));
+        let moved = rewrap_all(&engine, count);
+        done.store(true, Ordering::SeqCst);
+        (moved, sealing.join().expect("sealing went on"))
+    });
     let rate = count as f64 / whole.as_secs_f64();
     println!("| {count} data keys, catalog and scrub included | {whole:.1?}, {rate:.0} a second |");
     println!("| the longest step | {longest:.1?} |");
+    println!("| recordings sealed meanwhile | {sealed}, the longest wait {waited:.1?} |");
 }
 
 /// The whole job, and its longest step: nobody waits longer for the catalog.
@@ -56,6 +64,24 @@ fn rewrap_all(engine: &Engine, count: u64) -> (Duration, Duration) {
             return (start.elapsed(), longest);
         }
     }
+}
+
+/// Records one recording after the other as sealed, as a busy server does; how many, and how long
+/// the slowest of them had to wait for the catalog.
+fn seal_on(engine: &Engine, catalog: &Path, done: &AtomicBool) -> (u64, Duration) {
+    let catalog = Catalog::open(catalog).expect("the catalog opens twice");
+    let store = StoreId::new();
+    catalog.write(|tx| tx.put_store(&store_row(store))).expect("a store");
+    let (mut sealed, mut longest) = (0, Duration::ZERO);
+    let (_open, never) = std::sync::mpsc::channel::<()>();
+    while !done.load(Ordering::SeqCst) {
+        let begun = now();
+        catalog.write(|tx| stored(engine, tx, store)).expect("it is recorded");
+        longest = longest.max(begun.elapsed());
+        sealed += 1;
+        let _ = never.recv_timeout(BETWEEN_RECORDINGS);
+    }
+    (sealed, longest)
 }
 
 fn one_key() -> Duration {
@@ -116,7 +142,7 @@ fn stored(engine: &Engine, tx: &CatalogTx<'_>, store: StoreId) -> Result<(), Cat
 fn store_row(id: StoreId) -> StoreRow {
     StoreRow {
         id,
-        root: "/srv/recordings".into(),
+        root: format!("/srv/{id}").into(),
         profile: "generic".into(),
         layout: StoreLayout::Vault,
         device: 1,
@@ -130,3 +156,4 @@ fn now() -> Instant {
 }
 
 const BATCH: usize = 20_000;
+const BETWEEN_RECORDINGS: Duration = Duration::from_millis(10);

@@ -26,7 +26,7 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Clock;
 use crate::compliance::audit::Activity;
 use crate::config;
-use crate::config::{ClientCertificates, Config, Poll, StoreConfig};
+use crate::config::{ClientCertificates, Config, Poll, RedactionConfig, StoreConfig};
 use crate::daemon::Daemon;
 use crate::daemon::certificates::{Certificates, Renewals};
 use crate::daemon::pool::WorkPool;
@@ -41,6 +41,7 @@ use crate::http::listen::{self, ListenError};
 use crate::http::{Addresses, Services};
 use crate::intake::profile::{Profile, UnknownProfile};
 use crate::intake::{PollChoice, StoreSettings};
+use crate::media::redact::ffmpeg::Ffmpeg;
 use crate::vault;
 use crate::vault::{LocalVault, VaultError};
 
@@ -188,6 +189,7 @@ fn build_with(
         started_at: clock.now(),
         backups: backups_of(config),
         erasure: erasure_of(config),
+        ffmpeg: ffmpeg_of(&config.redaction),
     })?
     .with_key_policy(KeyPolicy {
         rotate_every: config.keys.rotate_every,
@@ -276,6 +278,14 @@ fn make_folder(path: &Path, what: &'static str) -> Result<(), AppError> {
     std::fs::set_permissions(path, mode).map_err(failed)
 }
 
+/// ffmpeg as it is configured, or the first one in `$PATH`; `None` if there is none.
+pub fn ffmpeg_of(config: &RedactionConfig) -> Option<Ffmpeg> {
+    #[expect(clippy::disallowed_methods, reason = "where programs lie is asked once, here")]
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = config.ffmpeg.clone().or_else(|| Ffmpeg::find(&path))?;
+    Some(Ffmpeg::new(program, config.max_memory_bytes, config.time_limit))
+}
+
 fn backups_of(config: &Config) -> BackupSettings {
     let automatic = config.backup.automatic.clone().map(|automatic| AutomaticBackups {
         every: automatic.every,
@@ -336,19 +346,10 @@ async fn run(
     };
     let (stop, stopped) = watch::channel(false);
     let bell = Arc::new(Bell::default());
-    let daemon_uid = rustix::process::geteuid().as_raw();
     let doors_pool = WorkPool::new(DOOR_JOBS);
     let renewals = Arc::new(Renewals::default());
-    let services = Services::new(
-        Arc::clone(&engine),
-        doors_pool.clone(),
-        clock.clone(),
-        Arc::clone(&bell),
-        daemon_uid,
-    )
-    .within(surroundings())
-    .with_renewals(Arc::clone(&renewals))
-    .until(stopped.clone());
+    let parts = (Arc::clone(&engine), doors_pool.clone(), clock.clone(), Arc::clone(&bell));
+    let services = services_of(parts).with_renewals(Arc::clone(&renewals)).until(stopped.clone());
     let https = listen::bind_tcp(config.https).await?;
     let addresses = Addresses { https: address_of(&https)?, health: address_of(&health)? };
     services.announce(addresses);
@@ -395,6 +396,11 @@ async fn run(
     // Whatever does not end in time is cut off: every line of work can be cut anywhere.
     let _ = tokio::time::timeout(GRACE, all_ended).await;
     Ok(())
+}
+
+fn services_of((engine, pool, clock, bell): (Arc<Engine>, WorkPool, Clock, Arc<Bell>)) -> Services {
+    let daemon_uid = rustix::process::geteuid().as_raw();
+    Services::new(engine, pool, clock, bell, daemon_uid).within(surroundings())
 }
 
 fn address_of(listener: &tokio::net::TcpListener) -> Result<SocketAddr, AppError> {

@@ -32,6 +32,13 @@ impl Timestamp {
         }))
     }
 
+    /// A moment as people write it: RFC 3339, or a day, which begins at midnight UTC.
+    pub fn parse(text: &str) -> Option<Self> {
+        let midnight = format!("{text}T00:00:00Z");
+        let moment: jiff::Timestamp = text.parse().or_else(|_| midnight.parse()).ok()?;
+        Some(Self::from_millis(moment.as_millisecond()))
+    }
+
     /// Milliseconds since 1970.
     pub fn as_millis(self) -> i64 {
         self.0

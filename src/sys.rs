@@ -1,12 +1,15 @@
 //! System calls that rustix lacks: leases, early write-back, the map of a file's extents, what
-//! ext4 does to its journal, and the I/O priority of a thread.
+//! ext4 does to its journal, the I/O priority of a thread, and what a child process gives up before
+//! it becomes another program.
 //!
 //! The only module that may say `unsafe`. Each function makes one kind of call, states why it is
 //! sound, and is tested against the real kernel.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// What the kernel says about other openers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -207,6 +210,107 @@ impl IoPriority {
     }
 }
 
+/// What a confined child process may use.
+#[derive(Clone, Copy, Debug)]
+pub struct Confinement {
+    /// Bytes of address space.
+    pub memory_bytes: u64,
+    /// Seconds of processor time.
+    pub cpu_seconds: u64,
+    /// Highest descriptor.
+    pub open_files: u64,
+    /// Processes and threads of its user.
+    pub processes: u64,
+}
+
+/// Makes `command` start a program that keeps nothing of ours but its three standard descriptors,
+/// gains no rights, writes to no file, leaves no core, and dies with the thread that started it.
+/// Where the kernel lets it, it has an empty network and may create, change and remove nothing in
+/// any file system; started by root, it is nobody.
+///
+/// # Errors
+///
+/// None here; the start of the program fails if a limit cannot be set.
+#[expect(unsafe_code, reason = "what happens between fork and exec")]
+pub fn confine(command: &mut Command, allowed: Confinement) -> io::Result<()> {
+    let rules = no_writing();
+    let (parent, is_root) = (rustix::process::getpid(), rustix::process::geteuid().is_root());
+    let between = move || {
+        for (resource, limit) in [
+            (libc::RLIMIT_AS, allowed.memory_bytes),
+            (libc::RLIMIT_CPU, allowed.cpu_seconds),
+            (libc::RLIMIT_FSIZE, 0),
+            (libc::RLIMIT_CORE, 0),
+            (libc::RLIMIT_NOFILE, allowed.open_files),
+            (libc::RLIMIT_NPROC, allowed.processes),
+        ] {
+            let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
+            // SAFETY: `limit` lives across the call, which only reads it.
+            ok(unsafe { libc::setrlimit(resource, &raw const limit) })?;
+        }
+        let own_network =
+            if is_root { libc::CLONE_NEWNET } else { libc::CLONE_NEWUSER | libc::CLONE_NEWNET };
+        // SAFETY: plain system calls with numbers, but for the rules, whose descriptor is open as
+        // long as this closure lives. The wrappers of libc for user ids talk to other threads,
+        // which a forked child does not have, so they are not used.
+        unsafe {
+            libc::unshare(own_network); // where it may
+            if is_root {
+                ok(raw(libc::syscall(libc::SYS_setgroups, 0, 0)))?;
+                ok(raw(libc::syscall(libc::SYS_setresgid, NOBODY, NOBODY, NOBODY)))?;
+                ok(raw(libc::syscall(libc::SYS_setresuid, NOBODY, NOBODY, NOBODY)))?;
+            }
+            ok(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+            ok(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
+            // After the change of user, which takes it back.
+            ok(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+            if let Some(rules) = &rules {
+                ok(raw(libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0)))?;
+            }
+            let (first, last) = (3, libc::c_uint::MAX);
+            ok(raw(libc::syscall(libc::SYS_close_range, first, last, CLOSE_RANGE_CLOEXEC)))?;
+        }
+        if rustix::process::getppid() == Some(parent) { Ok(()) } else { Err(orphaned()) }
+    };
+    // SAFETY: the closure makes system calls and touches nothing that another thread could have
+    // held when the process was forked: it takes no lock and no memory.
+    unsafe { command.pre_exec(between) };
+    Ok(())
+}
+
+/// Rules under which nothing can be written, made or removed, and no TCP connection made; `None`
+/// where the kernel has none.
+#[expect(unsafe_code, reason = "rustix has no Landlock")]
+fn no_writing() -> Option<OwnedFd> {
+    const VERSION: libc::c_uint = 1;
+    let none = std::ptr::null::<u64>();
+    // SAFETY: asks for the version and passes no memory.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0, VERSION) };
+    // What each version knows: writing, removing and making; renaming; cutting; the network.
+    let files = match version {
+        ..=0 => return None,
+        1 => 0x1ff2,
+        2 => 0x3ff2,
+        3.. => 0x7ff2,
+    };
+    let handled: [u64; 2] = [files, 3];
+    let len_bytes: usize = if version >= 4 { 16 } else { 8 };
+    let (rules, at) = (libc::SYS_landlock_create_ruleset, handled.as_ptr());
+    // SAFETY: `handled` lives across the call, which reads `len_bytes` of it.
+    let fd = raw(unsafe { libc::syscall(rules, at, len_bytes, 0) });
+    // SAFETY: a descriptor that the kernel has just given us, and nobody else has.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The result of a system call as `libc` would give it.
+fn raw(returned: libc::c_long) -> libc::c_int {
+    libc::c_int::try_from(returned).unwrap_or(-1)
+}
+
+fn orphaned() -> io::Error {
+    io::Error::from_raw_os_error(libc::ESRCH)
+}
+
 #[expect(unsafe_code, reason = "rustix has no leases")]
 fn try_lease(file: &File, kind: libc::c_int) -> io::Result<LeaseVerdict> {
     let fd = file.as_raw_fd();
@@ -284,131 +388,11 @@ const SYS_CACHESTAT: libc::c_long = 451;
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 const FIEMAP_FLAG_SYNC: u32 = 1;
 const FIEMAP_EXTENT_LAST: u32 = 1;
+const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
+/// The user and the group of nobody.
+const NOBODY: libc::c_uint = 65_534;
 /// Not in `libc` for every target; the number is the same on all of Linux.
 const F_SETSIG: libc::c_int = 10;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::OpenOptions;
-    use std::os::fd::AsFd;
-    use std::os::unix::fs::FileExt;
-
-    /// Planted faults: asking for the wrong kind of lease (the reader is then seen as a writer),
-    /// and not giving it back (the second question says busy or the next opener hangs).
-    #[test]
-    fn a_lease_tells_readers_from_writers() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("call");
-        std::fs::write(&path, b"x").unwrap();
-        let ours = File::open(&path).unwrap();
-        for _ in 0..2 {
-            assert_eq!(try_read_lease(&ours).unwrap(), LeaseVerdict::Granted);
-            assert_eq!(try_write_lease(&ours).unwrap(), LeaseVerdict::Granted);
-        }
-        let reader = File::open(&path).unwrap();
-        assert_eq!(try_read_lease(&ours).unwrap(), LeaseVerdict::Granted);
-        assert_eq!(try_write_lease(&ours).unwrap(), LeaseVerdict::Busy);
-        drop(reader);
-        let _writer = OpenOptions::new().append(true).open(&path).unwrap();
-        assert_eq!(try_read_lease(&ours).unwrap(), LeaseVerdict::Busy);
-    }
-
-    /// Planted fault: without `F_SETSIG` the kernel sends SIGIO and this test process is gone.
-    #[test]
-    fn an_opener_in_the_middle_of_the_question_does_not_end_us() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("call");
-        std::fs::write(&path, b"x").unwrap();
-        std::thread::scope(|scope| {
-            let opener = scope.spawn(|| {
-                for _ in 0..20_000 {
-                    drop(OpenOptions::new().append(true).open(&path).unwrap());
-                }
-            });
-            let ours = File::open(&path).unwrap();
-            while !opener.is_finished() {
-                try_read_lease(&ours).unwrap();
-            }
-        });
-    }
-
-    /// Planted fault: starting each call at zero, which never ends for a fragmented file.
-    #[test]
-    fn extents_cover_a_file_of_many_pieces() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sparse");
-        let file = OpenOptions::new().create_new(true).write(true).open(&path).unwrap();
-        let pieces = EXTENTS_PER_CALL as u64 * 2 + 3;
-        for piece in 0..pieces {
-            file.write_all_at(&[7; 4096], piece * 65_536).unwrap();
-        }
-        kick_writeback(&file, 0, 0).unwrap();
-        let found = match extents(&file) {
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                eprintln!("SKIP: the file system of temporary files has no extents");
-                return;
-            }
-            found => found.unwrap(),
-        };
-        let mapped: u64 = found.iter().map(|extent| extent.len_bytes).sum();
-        assert_eq!(mapped, pieces * 4096, "{} extents", found.len());
-        assert!(found.is_sorted_by_key(|extent| extent.logical));
-        assert!(kick_writeback(&file, u64::MAX, 0).is_err());
-    }
-
-    /// Planted faults: dirty pages counted (the third number), and the range turned around.
-    #[test]
-    fn what_was_just_written_is_cached_until_it_is_dropped() {
-        let file = tempfile::tempfile().unwrap();
-        file.write_all_at(&[7; 3 * 4096], 0).unwrap();
-        file.sync_data().unwrap();
-        let Ok(pages) = cached_pages(&file) else { return eprintln!("SKIP: before Linux 6.5") };
-        assert_eq!(pages, 3);
-        let magic = rustix::fs::fstatfs(&file).unwrap().f_type as u64;
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        let is_in_memory = magic == 0x0102_1994;
-        assert_eq!(cached_pages(&file).unwrap(), if is_in_memory { 3 } else { 0 });
-    }
-
-    /// Planted fault: the number without the length of a long, which the kernel does not know.
-    #[test]
-    fn an_inode_number_used_again_has_another_generation() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut seen = std::collections::HashSet::new();
-        for name in ["first", "second", "third"] {
-            let file = File::create(folder.path().join(name)).unwrap();
-            let Some(generation) = generation(&file) else {
-                return eprintln!("SKIP: no generations");
-            };
-            assert_eq!(generation, super::generation(&file).unwrap());
-            seen.insert(generation);
-        }
-        assert!(seen.len() > 1, "{seen:?}");
-    }
-
-    /// What a success does is shown on raw devices. Planted fault: `EXT4_IOC_GETSTATE`, number 41,
-    /// which ext4 takes and answers.
-    #[test]
-    fn only_ext4_has_such_a_journal() {
-        let proc = File::open("/proc/self").unwrap();
-        for wipe in [JournalWipe::Zero, JournalWipe::Discard] {
-            let error = checkpoint_journal(proc.as_fd(), wipe).unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(libc::ENOTTY));
-        }
-    }
-
-    /// Planted fault: the class not shifted, which the kernel takes for a priority of no class.
-    #[test]
-    fn an_idle_thread_is_told_from_others() {
-        let thread = std::thread::spawn(|| {
-            let before = IoPriority::current().unwrap();
-            IoPriority::IDLE.set().unwrap();
-            assert_eq!(IoPriority::current().unwrap(), IoPriority::IDLE);
-            before.set().unwrap();
-            assert_eq!(IoPriority::current().unwrap(), before);
-            assert_ne!(before, IoPriority::IDLE);
-        });
-        thread.join().unwrap();
-    }
-}
+mod tests;

@@ -402,13 +402,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn metrics_have_their_names() {
-        let metrics = Metrics::default();
-        metrics.count_request("/api/v1/recordings/{id}", 404);
-        metrics.count_request("/api/v1/recordings/{id}", 404);
+    fn status() -> Status {
         let start = Timestamp::from_millis(1_000);
-        let status = Status {
+        Status {
             version: "0.1.0",
             ready: true,
             sealed_keys: false,
@@ -438,8 +434,15 @@ mod tests {
             },
             backup: BackupStatus { verified_of: Some(start), ..BackupStatus::default() },
             erasure: owed(),
-        };
-        let text = metrics.render(&status);
+        }
+    }
+
+    #[test]
+    fn metrics_have_their_names() {
+        let metrics = Metrics::default();
+        metrics.count_request("/api/v1/recordings/{id}", 404);
+        metrics.count_request("/api/v1/recordings/{id}", 404);
+        let text = metrics.render(&status());
         for line in [
             "recseal_build_info{version=\"0.1.0\"} 1",
             "recseal_files{state=\"available\"} 3",

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use recseal::domain::{FileAttributes, Overwrite, SealedKind, StorePath};
 use recseal::seal::{ReadAt, WriteAt};
 use recseal::vault::faulty::{FaultyVault, Tripwire};
-use recseal::vault::{Layout, LocalVault, Vault, VaultError, beside_path, own_path};
+use recseal::vault::{
+    Doomed, FullSpeed, Layout, LocalVault, Vault, VaultError, beside_path, own_path,
+};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -312,5 +314,41 @@ proptest! {
         }
         vault.publish(vec![draft]).remove(0).unwrap();
         prop_assert_eq!(read(&*vault.open_uncached(&path).unwrap()).unwrap(), content);
+    }
+}
+
+/// Three copies, each operation failing in turn: whatever was heard or not, nothing is lost and a
+/// second try ends it. Planted fault: a second step that fails for what is gone.
+#[test]
+fn an_erasure_that_fails_anywhere_is_finished_later() {
+    for fail_at in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || LocalVault::open(folder.path(), Layout::Own, 0).unwrap();
+        let doomed: Vec<_> = (0..3)
+            .map(|_| {
+                let path = own_path(Uuid::now_v7(), SealedKind::Media);
+                put(&open(), &path, SEALED).unwrap();
+                Doomed { path, token: Uuid::now_v7(), expected: None }
+            })
+            .collect();
+        let faulty = FaultyVault::new(open(), Tripwire::failing_once(fail_at));
+        let first = faulty.overwrite_many(&doomed, &FullSpeed);
+        let heard: Vec<_> =
+            doomed.iter().zip(&first).filter(|(_, done)| done.is_ok()).map(|(d, _)| d).collect();
+        let heard: Vec<_> = heard.into_iter().cloned().collect();
+        let second = faulty.unlink_many(&heard);
+        let is_through = heard.len() == 3 && second.iter().all(Result::is_ok);
+        assert!(!is_through || names(folder.path()).is_empty());
+        for done in open().overwrite_many(&doomed, &FullSpeed) {
+            done.unwrap();
+        }
+        for fate in open().unlink_many(&doomed) {
+            fate.unwrap();
+        }
+        assert!(names(folder.path()).is_empty(), "operation {fail_at}");
+        if is_through {
+            assert_eq!(fail_at, 12, "each operation failed once");
+            return;
+        }
     }
 }

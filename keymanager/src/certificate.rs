@@ -83,6 +83,11 @@ impl CertificateFacts {
     }
 }
 
+/// True for what [`issue_self_signed`] makes, as far as its own word goes.
+pub(crate) fn is_self_signed_by_us(facts: &CertificateFacts) -> bool {
+    facts.issuer.strip_prefix("CN=") == Some(SELF_SIGNED)
+}
+
 /// A certificate with its private key, both as DER (the key as PKCS#8).
 #[derive(Debug)]
 pub(crate) struct Issued {
@@ -104,7 +109,7 @@ pub(crate) fn issue_self_signed(names: &[String], now_ms: i64) -> Result<Issued,
     // The default serial follows from the key and the default dates span two millennia.
     params.serial_number = Some(random_serial());
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "recseal self-signed");
+    params.distinguished_name.push(DnType::CommonName, SELF_SIGNED);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let certificate = params.self_signed(&pair).map_err(issue)?;
@@ -195,6 +200,8 @@ impl SigningKey for Signer {
     }
 }
 
+/// The subject and issuer of what this module makes.
+const SELF_SIGNED: &str = "recseal self-signed";
 const BACKDATED_S: u64 = 3_600;
 /// Scanners hold certificates of servers against 366 days at most.
 const LIFETIME_S: u64 = 365 * 86_400;

@@ -169,7 +169,7 @@ pub enum KeyError {
         version: u32,
     },
     /// The life of a version does not go that way.
-    #[error("key version {version} cannot do that")]
+    #[error("key version {version} is {}: that cannot be done with it", source.from.as_str())]
     IllegalKeyTransition {
         /// The version.
         version: u32,

@@ -80,6 +80,8 @@ permissions! {
     HoldLift = "HOLD_LIFT",
     /// Add and remove retention rules.
     RetentionManage = "RETENTION_MANAGE",
+    /// Make a recording anew without some of its stretches; the original is then erased.
+    InteractionRedact = "INTERACTION_REDACT",
 }
 
 impl fmt::Display for Permission {
@@ -148,6 +150,7 @@ impl Role {
                 P::HoldPlace,
                 P::HoldLift,
                 P::RetentionManage,
+                P::InteractionRedact,
             ],
             Self::Admin => &[
                 P::StatusView,
@@ -358,6 +361,8 @@ acts! {
     LiftHolds needs HoldLift,
     /// Adding and removing retention rules.
     ManageRetention needs RetentionManage,
+    /// Making recordings anew without some of their stretches.
+    RedactMedia needs InteractionRedact,
 }
 
 /// Proof that `principal` may do `A`. Only [`authorize`] makes one.
@@ -408,12 +413,13 @@ mod tests {
         let picture = [
             // status, list, names, play, verify, key, manage, audit, token; then
             // keys seen, keys, certificates, backups managed; then
-            // erasures seen, ordered, approved, managed, holds seen, placed, lifted, retention
-            (Role::CcManager, "x x x x x . . . . . . . . x . . . x . . ."),
-            (Role::ComplianceAnalyst, "x x x x x x . x . . . . . x x x x x x x x"),
-            (Role::Admin, "x x . . x . x . x x x x x x . . x . . . ."),
-            (Role::Ops, "x . . . . . . . . . . . . x . . . . . . ."),
-            (Role::Auditor, "x x . . x . . x . x . . . x . . . x . . ."),
+            // erasures seen, ordered, approved, managed, holds seen, placed, lifted, retention,
+            // redacting
+            (Role::CcManager, "x x x x x . . . . . . . . x . . . x . . . ."),
+            (Role::ComplianceAnalyst, "x x x x x x . x . . . . . x x x x x x x x x"),
+            (Role::Admin, "x x . . x . x . x x x x x x . . x . . . . ."),
+            (Role::Ops, "x . . . . . . . . . . . . x . . . . . . . ."),
+            (Role::Auditor, "x x . . x . . x . x . . . x . . . x . . . ."),
         ];
         for (role, row) in picture {
             let held: Vec<&str> = Permission::ALL

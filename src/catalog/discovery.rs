@@ -298,7 +298,8 @@ macro_rules! select_known {
             SELECT id, state, NULL, NULL, folder, name, device, inode, size_bytes, modified_ns,
                 changed_ns, unchanged_since, polls_unchanged
             FROM recording
-            WHERE store = ?1 AND folder = ?2 AND state NOT IN ('stored', 'erasing', 'erased')",
+            WHERE store = ?1 AND folder = ?2 AND state NOT IN ('stored', 'erasing', 'erased')
+                AND redacted_from IS NULL",
             $and,
             " UNION ALL
             SELECT recording, (SELECT state FROM recording r WHERE r.id = s.recording), id, state,
@@ -321,7 +322,8 @@ const SELECT_KNOWN_AT: &str = select_known!(" AND name = ?3");
 const SELECT_NEXT_FOLDER: &str = "
     SELECT min(folder) AS folder FROM (
         SELECT (SELECT folder FROM recording
-            WHERE store = ?1 AND state NOT IN ('stored', 'erasing', 'erased') AND folder > ?2
+            WHERE store = ?1 AND state NOT IN ('stored', 'erasing', 'erased')
+                AND redacted_from IS NULL AND folder > ?2
             ORDER BY folder LIMIT 1) AS folder
         UNION ALL
         SELECT (SELECT folder FROM sidecar

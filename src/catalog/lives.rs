@@ -39,8 +39,9 @@ impl CatalogTx<'_> {
         Ok(())
     }
 
-    /// Applies `event` to `recording` and records `entry`. For `SealVerified`, the time of the
-    /// entry becomes the time of sealing, and the files beside the recording become due.
+    /// Applies `event` to `recording` and records `entry`. For `SealVerified` and
+    /// `RedactionVerified`, the time of the entry becomes the time of sealing, and the files beside
+    /// the recording become due.
     ///
     /// Before `KeyRecorded` comes [`CatalogTx::record_key`], before `SealVerified`
     /// [`CatalogTx::add_copy`]: the database refuses a state that lacks what it claims.
@@ -63,7 +64,7 @@ impl CatalogTx<'_> {
         assert_ne!(event, RecordingEvent::GaveUp, "giving up needs a reason");
         let from = self.state(recording)?;
         let to = self.step(recording, from, event)?;
-        if event == RecordingEvent::SealVerified {
+        if matches!(event, RecordingEvent::SealVerified | RecordingEvent::RedactionVerified) {
             self.conn.prepare_cached(UPDATE_SEALED_AT)?.execute(params![recording, entry.at()])?;
             self.conn.prepare_cached(UPDATE_SIDECARS_DUE)?.execute([recording])?;
         }

@@ -62,6 +62,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/005_attributes.sql"),
     include_str!("migrations/006_erasure.sql"),
     include_str!("migrations/007_answers.sql"),
+    include_str!("migrations/008_redacted.sql"),
 ];
 
 /// "RSEA", so that `file` and we can tell a catalog from any other SQLite database.
@@ -150,5 +151,7 @@ mod tests {
         "be0dca23ffb6870540782b7b1ae9fd99af6fe0ab54c7df47c2f698b0d339b98c",
         "7c5bdc58910a74670fcc341ea2ecfe9cd84af22f34cb5891c641c06547b7e700",
         "58a4b5b3fd74f2bbe43f16773d2bf5780547bfd17f9530f9c42f653d5df12db0",
+        "337443bfab90656900b95c8b686f26ce9284666dffdadd6d1d2b8ff434ad10ce",
+        "b3a6a76b332c60c08c5a71b155852dc4264b148b2a512eb004c876176e0d409b",
     ];
 }

@@ -273,6 +273,7 @@ pub(super) fn recording_of(row: &Row<'_>) -> rusqlite::Result<Recording> {
         found_at: row.get("found_at")?,
         sealed_at: row.get("sealed_at")?,
         original: evidence_of(row)?,
+        redacted_from: row.get("redacted_from")?,
     })
 }
 

@@ -63,6 +63,19 @@ impl ReadTx<'_> {
         Ok(statement.query_row([], |row| row.get(0))?)
     }
 
+    /// The versions that wrap anything, rising. A look into the index for each of them.
+    pub fn key_versions(&self) -> Result<Vec<u32>, CatalogError> {
+        let mut statement = self.conn.prepare_cached(SELECT_NEXT)?;
+        let mut versions: Vec<u32> = Vec::new();
+        loop {
+            let above = versions.last().copied().unwrap_or(0);
+            match statement.query_row([above], |row| row.get(0))? {
+                Some(version) => versions.push(version),
+                None => return Ok(versions),
+            }
+        }
+    }
+
     /// How many rows moved since the files were last scrubbed for it.
     pub fn keys_moved(&self) -> Result<u64, CatalogError> {
         let bytes = self.meta(KEYS_MOVED)?.unwrap_or_default();
@@ -106,5 +119,6 @@ const SELECT_UNDER: &str = "
     WHERE version = ?1 AND recording > ?2 ORDER BY recording LIMIT ?3";
 const COUNT_UNDER: &str = "SELECT count(*) AS data_keys FROM wrapped_key WHERE version = ?1";
 const SELECT_HIGHEST: &str = "SELECT coalesce(max(version), 0) FROM wrapped_key";
+const SELECT_NEXT: &str = "SELECT min(version) FROM wrapped_key WHERE version > ?1";
 const UPDATE_KEY: &str = "
     UPDATE wrapped_key SET version = ?1, bytes = ?2 WHERE recording = ?3 AND bytes = ?4";

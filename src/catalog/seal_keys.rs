@@ -175,5 +175,6 @@ const INSERT_SIDECAR_KEY: &str = "
     VALUES (:sidecar, :recording, :data_key, :seal_key, :bytes, :now)";
 const DELETE_SIDECAR_KEY: &str = "DELETE FROM sidecar_key WHERE sidecar = ?1";
 const UPDATE_DUE: &str = "
-    UPDATE recording SET due_at = ?2 WHERE store = ?1 AND state = 'settled' AND due_at > ?2";
+    UPDATE recording SET due_at = ?2
+    WHERE store = ?1 AND state = 'settled' AND due_at > ?2 AND redacted_from IS NULL";
 const UPDATE_DIGEST: &str = "UPDATE sealed_copy SET sha256 = ?3 WHERE vault = ?1 AND path = ?2";

@@ -2,11 +2,13 @@
 
 pub mod authority;
 pub mod backup;
+pub mod certificate;
 pub mod certs;
 pub mod erase;
 pub mod holds;
 pub mod keks;
 pub mod keys;
+pub mod redact;
 pub mod slots;
 
 use std::net::SocketAddr;
@@ -126,6 +128,21 @@ pub enum Command {
         #[command(subcommand)]
         what: holds::Retention,
     },
+    /// Leave stretches of time out of a recording, for good
+    ///
+    /// The recording is made anew: silence, or a tone, and a black picture stand where something
+    /// is left out. It is sealed under a new id and a new key and compared with what was written;
+    /// then the original is handed to the erasure, and so are the files that stood beside it.
+    ///
+    /// PCM and G.711 sound changes in these stretches only, to the bit. Other sound, and video,
+    /// is encoded anew by ffmpeg, which has to be installed. Tags, covers, subtitles and chapters
+    /// are never taken over. Recordings that are sealed to a public key cannot be redacted here.
+    #[command(after_help = "Examples:\n  \
+        recseal redact 0192f0c8-7a3b-7c4d-8e5f-123456789abc --range 10s-15s --dry-run\n  \
+        recseal redact ID --range 00:01:05-00:01:09 --range 2m-2m30s --beep\n  \
+        recseal redact ID --range 65.2-69 --channel 2\n  \
+        recseal redact ID --range 10s-15s --video-only")]
+    Redact(redact::Redact),
     /// Lead the lives of keys: rotate, destroy, unlock, take out that of one recording
     #[command(after_help = "Examples:\n  \
         recseal keys list\n  \
@@ -147,6 +164,12 @@ pub enum Command {
         #[command(subcommand)]
         what: certs::Certs,
     },
+    /// Save the certificate of an erasure, or check one (works with the daemon dead)
+    #[command(after_help = "Examples:\n  \
+        recseal certificate 0192f0c8-7a3b-7c4d-8e5f-123456789abc -o call.certificate\n  \
+        recseal certificate verify call.certificate --public-key signing.pub\n  \
+        recseal certificate render call.certificate --html -o call.html")]
+    Certificate(certificate::Certificate),
     /// Back up keys and catalog, prove that a backup is good, restore one
     #[command(after_help = "Examples:\n  \
         recseal backup create -o /mnt/safe/monday.rsbackup\n  \

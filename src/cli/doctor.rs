@@ -1,6 +1,7 @@
 //! `recseal doctor`: what this host lacks, and how to mend it. Looks, never changes anything, and
 //! works with the daemon dead.
 
+mod ffmpeg;
 mod leftovers;
 
 use std::fs;
@@ -84,6 +85,7 @@ fn examine(config: &Config, now: Timestamp, checks: &mut Vec<Check>) {
     let vault = nearest_folder(&config.vault);
     checks.push(space("vault space", vault, config.reserve_bytes));
     checks.extend(storage("vault storage", vault));
+    checks.push(ffmpeg::check(&config.redaction));
     let mut folders = 0;
     for (index, store) in config.stores.iter().enumerate() {
         let name = format!("store {index}");

@@ -97,8 +97,18 @@ fn done(global: &Global, config: &Config, verb: &Init, made: &Prepared) -> Resul
             path = path.display(),
         );
     }
-    words += &format!("next: recseal serve --state {state} --store PATH[:PROFILE]\n");
+    words += &format!("next: recseal serve --state {state}{}\n", watched(verb));
     say(global, &answer, &words)
+}
+
+/// What names the stores again: `init` makes keys and keeps no configuration.
+fn watched(verb: &Init) -> String {
+    let stores = verb.file.stores.iter().map(|store| format!(" --store {store}"));
+    match &verb.file.config {
+        Some(config) => format!(" --config {}", config.display()),
+        None if verb.file.stores.is_empty() => " --store PATH[:PROFILE]".to_owned(),
+        None => stores.collect(),
+    }
 }
 
 /// Nothing was said but perhaps where.

@@ -7,6 +7,7 @@ pub mod args;
 mod audit;
 mod authority;
 mod backup;
+mod certificate;
 mod certificate_file;
 mod certs;
 mod doctor;
@@ -19,6 +20,7 @@ mod keys;
 mod offline;
 mod online;
 mod output;
+mod redact;
 mod remote;
 mod renewal;
 mod retention;
@@ -70,8 +72,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Erase(erase) => erase::run(global, &erase),
         Command::Holds { what } => holds::run(global, &what),
         Command::Retention { what } => retention::run(global, &what),
+        Command::Redact(redact) => redact::run(global, &redact),
         Command::Keys { what } => keys::run(global, &what),
         Command::Certs { what } => certs::run(global, &what),
+        Command::Certificate(verb) => certificate::run(global, &verb),
         Command::Backup { what } => backup::run(global, &what),
         Command::Tokens { what } => online::tokens(global, &what),
         Command::Audit(audit) => audit::run(global, &audit),
@@ -159,6 +163,9 @@ mod tests {
         "retention protect ID --until 2030-01-31",
         "retention unprotect ID",
         "retention protections ID",
+        "redact ID --range 10s-15s",
+        "redact ID --range 1:05-1:09 --range 2m-3m --channel 2 --beep --audio-only --dry-run",
+        "redact ID --range 0-1 --video-only",
         "keys export ID -o k",
         "keys public -o k",
         "keys slots list",
@@ -197,6 +204,11 @@ mod tests {
         "keys restore 2",
         "keys certificate 2 -o f",
         "keys certificate --verify f --public-key k",
+        "certificate ID -o f",
+        "certificate ID -o - --html --force",
+        "certificate verify f g --public-key k",
+        "certificate render f",
+        "certificate render f --html -o g --force",
         "certs show",
         "certs show --pem",
         "certs ca create",
@@ -294,6 +306,10 @@ mod tests {
             "holds place --reason r",
             "retention add n --keep soon",
             "retention add n --mifid",
+            "redact ID",
+            "redact ID --range 15s-10s",
+            "redact ID --range 1-2 --channel 0",
+            "redact ID --range 1-2 --video-only --audio-only",
             "keys slots add exec",
             "keys slots add pkcs11 --module /m.so --token t --key k",
             "keys unlock --retry --passphrase-file p",
@@ -306,6 +322,12 @@ mod tests {
             "keys certificate",
             "keys certificate 2",
             "keys certificate --verify f",
+            "certificate",
+            "certificate ID",
+            "certificate -o f",
+            "certificate verify f",
+            "certificate verify --public-key k",
+            "certificate render",
             "backup create",
             "backup create -o f --shares 3/5",
             "backup create -o f --shares 6/5 --share-dir d",

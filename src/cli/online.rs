@@ -220,7 +220,7 @@ pub(super) fn verify(global: &Global, verb: &Verify) -> Result<(), Failure> {
                 bar.set_length(total);
                 bar.set_position(done);
             };
-            let answer = super::remote(global)?.send_watched(&path, &show);
+            let answer = super::remote(global)?.send_watched(&path, None, &show);
             bar.finish_and_clear();
             answer?
         }

@@ -145,10 +145,12 @@ impl Remote {
     pub(super) fn send_watched(
         &self,
         target: &str,
+        body: Option<&Value>,
         progress: &dyn Fn(u64, u64),
     ) -> Result<Value, Failure> {
         self.runtime.block_on(async {
-            let response = self.request_as(Method::POST, target, None, &[(ACCEPT, LINES)]).await?;
+            let body = body.map(|body| Bytes::from(body.to_string()));
+            let response = self.request_as(Method::POST, target, body, &[(ACCEPT, LINES)]).await?;
             let kind = response.headers().get(CONTENT_TYPE);
             if kind.is_none_or(|kind| kind.as_bytes() != LINES.as_bytes()) {
                 return parse(&whole(response).await?);
@@ -193,7 +195,8 @@ impl Remote {
 
     /// Waits a while.
     pub(super) fn wait(&self, span: Duration) {
-        self.runtime.block_on(tokio::time::sleep(span));
+        // Inside, because a timer belongs to the runtime it was made in.
+        self.runtime.block_on(async { tokio::time::sleep(span).await });
     }
 
     /// Sends one request; anything but success is a [`Failure`].

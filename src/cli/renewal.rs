@@ -22,7 +22,12 @@ pub(super) fn renew(global: &Global, now: bool, wait: bool) -> Result<(), Failur
         "renewed" => "renewed: the new certificate is served\n".to_owned(),
         "held" => format!("due, but held back until {} ({})\n", word("until"), word("reason")),
         "not-due" if word("due").is_empty() => {
-            "nothing to do: the certificate is renewed elsewhere\n".to_owned()
+            "nothing to do: others renew the files, and these are served\n".to_owned()
+        }
+        "by-nobody" => {
+            "nothing is done: the certificate was imported, and nobody renews it; before it ends \
+             import another one, or see [certificate] source\n"
+                .to_owned()
         }
         "not-due" => format!("not due before {}; --now renews all the same\n", word("due")),
         other => format!("{other}\n"),

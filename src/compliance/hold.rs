@@ -180,4 +180,33 @@ mod tests {
             }
         }
     }
+
+    /// A refusal names everything that protects, for people who have to lift it. Planted fault:
+    /// only the first reason kept.
+    #[test]
+    fn a_refusal_names_all_that_protects_and_shows_no_words_of_people() {
+        let (id, at) = (RecordingId::new(), Timestamp::from_millis);
+        let reasons = vec![
+            Protection::Hold { hold: HoldId::new(), until: None },
+            Protection::Tag { code: "6(1)(c)".to_owned() },
+            Protection::Mifid { until: Some(at(9)) },
+            Protection::Retention { until: at(7) },
+        ];
+        let refused = clear(id, reasons.clone(), at(5)).unwrap_err();
+        assert_eq!(refused.reasons, reasons);
+        assert_eq!(refused.to_string(), format!("recording {id} is protected by hold"));
+        let refused = clear(id, reasons, at(8)).unwrap_err();
+        let left: Vec<_> = refused.reasons.iter().map(Protection::kind).collect();
+        assert_eq!(left, ["hold", "tag", "mifid"]);
+        let hold = LegalHold {
+            id: HoldId::new(),
+            reason: "a case about a person".to_owned(),
+            placed_by: "uid:0".to_owned(),
+            placed_at: at(0),
+            until: None,
+            lifted: None,
+            targets: vec![HoldTarget::Recording(id)],
+        };
+        assert!(!format!("{hold:?}").contains("person"));
+    }
 }

@@ -10,6 +10,7 @@ mod backup;
 mod certificate;
 mod erasure;
 mod raw;
+mod redaction;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ pub use backup::{AutomaticConfig, BackupConfig};
 pub use certificate::CertificateConfig;
 pub use erasure::{ErasureConfig, parse_rate};
 use raw::RawConfig;
+pub use redaction::RedactionConfig;
 
 /// Everything the daemon is told, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +64,8 @@ pub struct Config {
     pub reconcile_every: Duration,
     /// Backups.
     pub backup: BackupConfig,
+    /// Redaction by another program.
+    pub redaction: RedactionConfig,
     /// The lives of keys.
     pub keys: KeysConfig,
     /// Erasures.

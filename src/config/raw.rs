@@ -16,8 +16,10 @@ use crate::access::UnknownRole;
 use super::backup::RawBackup;
 use super::certificate::RawCertificate;
 use super::erasure::{RawErasure, RawRetention};
+use super::redaction::RawRedaction;
 use super::{
     ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, LogLevel, Overrides,
+    StoreConfig,
 };
 
 use store::{RawStore, check_apart, lay_over};
@@ -31,6 +33,7 @@ pub(super) struct RawConfig {
     vault: RawVault,
     ingest: RawIngest,
     backup: RawBackup,
+    redaction: RawRedaction,
     keys: RawKeys,
     client: Vec<RawClient>,
     seal: RawSeal,
@@ -160,7 +163,7 @@ impl Serialize for Span {
 
 /// `"256MiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ByteSize(u64);
+pub(super) struct ByteSize(pub(super) u64);
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -201,6 +204,7 @@ impl RawConfig {
             vault,
             ingest,
             backup,
+            redaction,
             seal,
             keys,
             certificate,
@@ -217,25 +221,11 @@ impl RawConfig {
         let state = over.state.or(state).ok_or(ConfigError::NoState)?;
         let names = if over.names.is_empty() { listen.names } else { over.names };
         check_names(&names)?;
-        if let Some(path) = &listen.client_ca {
-            must_be_absolute("listen.client_ca", path)?;
-        }
+        listen.client_ca.iter().try_for_each(|path| must_be_absolute("listen.client_ca", path))?;
         let clients = validate_clients(client)?;
-        let mut stores = Vec::new();
-        for (index, raw) in store.into_iter().enumerate() {
-            stores.push(raw.validate(&format!("store[{index}]"))?);
-        }
-        for (path, profile) in over.stores {
-            lay_over(&mut stores, path, profile);
-        }
-        check_apart(&stores)?;
         check_seal_key("seal.to", seal.to.as_deref())?;
-        for store in &mut stores {
-            store.seal_to = store.seal_to.take().or_else(|| seal.to.clone());
-        }
-        if let Some(path) = &vault.path {
-            must_be_absolute("vault.path", path)?;
-        }
+        let stores = validate_stores(store, over.stores, seal.to.as_ref())?;
+        vault.path.iter().try_for_each(|path| must_be_absolute("vault.path", path))?;
         within("ingest.workers", ingest.workers, 1, 64)?;
         within("ingest.batch", ingest.batch, 1, 4_096)?;
         let reconcile_every = ingest.reconcile_every.0;
@@ -259,10 +249,31 @@ impl RawConfig {
             seal_to: seal.to,
             reconcile_every,
             backup: backup.validate()?,
+            redaction: redaction.validate()?,
             keys: keys.validate()?,
             erasure: erasure.validate(&retention)?,
         })
     }
+}
+
+/// The stores of the file, with those of the command line laid over them.
+fn validate_stores(
+    raw: Vec<RawStore>,
+    over: Vec<(PathBuf, Option<&'static str>)>,
+    seal_to: Option<&String>,
+) -> Result<Vec<StoreConfig>, ConfigError> {
+    let mut stores = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        stores.push(raw.validate(&format!("store[{index}]"))?);
+    }
+    for (path, profile) in over {
+        lay_over(&mut stores, path, profile);
+    }
+    check_apart(&stores)?;
+    for store in &mut stores {
+        store.seal_to = store.seal_to.take().or_else(|| seal_to.cloned());
+    }
+    Ok(stores)
 }
 
 fn validate_clients(raw: Vec<RawClient>) -> Result<Vec<ClientConfig>, ConfigError> {
@@ -389,6 +400,7 @@ impl From<&Config> for RawConfig {
                 reconcile_every: Span(config.reconcile_every),
             },
             backup: RawBackup::from(&config.backup),
+            redaction: RawRedaction::from(&config.redaction),
             keys: RawKeys {
                 retry_every: Span(config.keys.retry_every),
                 rotate_every: Span(config.keys.rotate_every.unwrap_or_default()),

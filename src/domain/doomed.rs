@@ -47,6 +47,14 @@ pub enum DoomedKind {
 }
 
 impl DoomedKind {
+    /// True if it holds what a person said, in clear.
+    pub fn is_plaintext(self) -> bool {
+        match self {
+            Self::Sealed(_) => false,
+            Self::Original | Self::Leftover => true,
+        }
+    }
+
     /// The stored name.
     pub fn as_str(self) -> &'static str {
         match self {

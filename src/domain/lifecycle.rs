@@ -4,6 +4,7 @@
 //! Found ─finished─▶ Settled ─key recorded─▶ Sealing ─seal verified─▶ Sealed ─original removed─▶ Stored
 //!   ▲                  │  ▲                    │                       │                          │
 //!   └────changed───────┘  └──attempt abandoned─┘                       │                   erasure started
+//!                                               └─────redaction verified───────────────────▶ Stored
 //!        gave up: Found, Settled, Sealing ─▶ Quarantined ──────────────┼──────────────────────────┤
 //!                                                                      └── (waits for Stored)     ▼
 //!                                                          Erased ◀─erasure verified─────────  Erasing
@@ -47,6 +48,8 @@ pub enum RecordingEvent {
     AttemptAbandoned,
     /// The sealed copy was read back and is equal.
     SealVerified,
+    /// The same for what was redacted: it was made here and has no original to remove.
+    RedactionVerified,
     /// The original was overwritten and removed.
     OriginalRemoved,
     /// Needs a person.
@@ -98,6 +101,7 @@ impl RecordingState {
             (S::Settled, E::KeyRecorded) => S::Sealing,
             (S::Sealing, E::AttemptAbandoned) => S::Settled,
             (S::Sealing, E::SealVerified) => S::Sealed,
+            (S::Sealing, E::RedactionVerified) => S::Stored,
             (S::Sealed, E::OriginalRemoved) => S::Stored,
             (S::Found | S::Settled | S::Sealing, E::GaveUp) => S::Quarantined,
             (S::Quarantined, E::Released) => S::Found,
@@ -144,12 +148,13 @@ impl RecordingState {
 mod tests {
     use super::*;
 
-    const EVENTS: [RecordingEvent; 10] = [
+    const EVENTS: [RecordingEvent; 11] = [
         RecordingEvent::Finished,
         RecordingEvent::Changed,
         RecordingEvent::KeyRecorded,
         RecordingEvent::AttemptAbandoned,
         RecordingEvent::SealVerified,
+        RecordingEvent::RedactionVerified,
         RecordingEvent::OriginalRemoved,
         RecordingEvent::GaveUp,
         RecordingEvent::Released,
@@ -168,7 +173,9 @@ mod tests {
                 reached.push(to);
                 assert_ne!(from, RecordingState::Erased, "erased is final");
                 if from.has_original() && !to.has_original() {
-                    let from_proof = from == RecordingState::Sealed;
+                    // What was redacted never had one; the catalog refuses it for all others.
+                    let from_proof = from == RecordingState::Sealed
+                        || event == RecordingEvent::RedactionVerified;
                     assert!(
                         from_proof || to == RecordingState::Erasing,
                         "{from:?} lost its original"

@@ -412,6 +412,8 @@ pub struct Recording {
     pub sealed_at: Option<Timestamp>,
     /// What happened to the original, once it is gone.
     pub original: Option<DestructionEvidence>,
+    /// The recording that it was made from by leaving something out. It has no original then.
+    pub redacted_from: Option<RecordingId>,
 }
 
 /// Longest path Linux takes, without its final zero.

@@ -15,10 +15,17 @@ use crate::clock::Timestamp;
 use crate::flow::{Engine, FlowError};
 
 /// A request and the key it came with, as handles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Repeatable {
     handle: [u8; 32],
     body: [u8; 32],
+}
+
+impl Repeatable {
+    /// The handle of sender, route and key, whatever was asked for.
+    pub fn handle(self) -> [u8; 32] {
+        self.handle
+    }
 }
 
 /// What is known of a request.

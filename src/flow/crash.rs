@@ -34,6 +34,16 @@ pub const ERASE_CRASH_POINTS: &[&str] = &[
     "erase.certified",
 ];
 
+/// Crash points of a redaction, in the order in which it meets them.
+pub const REDACTION_CRASH_POINTS: &[&str] = &[
+    "redact.key_recorded",
+    "redact.part_written",
+    "redact.published",
+    "redact.proved",
+    "redact.peaks_sealed",
+    "redact.recorded",
+];
+
 /// Passes the place called `name`; see the module's page.
 #[cfg(debug_assertions)]
 pub(crate) fn crash_point(name: &'static str) {
@@ -43,7 +53,7 @@ pub(crate) fn crash_point(name: &'static str) {
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    let lists = [CRASH_POINTS, KEY_CRASH_POINTS, ERASE_CRASH_POINTS];
+    let lists = [CRASH_POINTS, KEY_CRASH_POINTS, ERASE_CRASH_POINTS, REDACTION_CRASH_POINTS];
     let is_listed = lists.iter().any(|list| list.contains(&name));
     debug_assert!(is_listed, "{name} is not listed");
     #[expect(clippy::disallowed_methods, reason = "a debug build's switch, not configuration")]

@@ -369,7 +369,7 @@ impl Engine {
     }
 
     /// The recording, its first copy of `kind`, and its key.
-    fn open_copy(
+    pub(super) fn open_copy(
         &self,
         id: RecordingId,
         kind: SealedKind,
@@ -396,7 +396,7 @@ impl Engine {
         Ok((recording, copy, stored.ok_or(not_open)?))
     }
 
-    fn open_sealed(
+    pub(super) fn open_sealed(
         &self,
         recording: &Recording,
         copy: &SealedCopy,

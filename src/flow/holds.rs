@@ -330,7 +330,8 @@ impl Engine {
     }
 }
 
-fn kind_of(media: &MediaInfo) -> Option<MediaKind> {
+/// Sound or pictures, as far as looking into it told.
+pub(super) fn kind_of(media: &MediaInfo) -> Option<MediaKind> {
     match (media.width, media.sample_rate_hz) {
         (Some(_), _) => Some(MediaKind::Video),
         (None, Some(_)) => Some(MediaKind::Audio),

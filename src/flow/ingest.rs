@@ -443,4 +443,4 @@ const SLOW: Duration = Duration::from_secs(60);
 /// After this many failures that waiting does not mend, a person is asked.
 const TRIES_MAX: u32 = 5;
 /// Bounds the work on the peaks of one recording: some days of audio.
-const PEAK_BLOCKS_MAX: u64 = 4_000_000;
+pub(super) const PEAK_BLOCKS_MAX: u64 = 4_000_000;

@@ -221,6 +221,10 @@ impl Engine {
         let entry = AuditEntry::new(now, who.clone(), Activity::KeyDestructionScheduled)
             .with_numbers(&[("version", version.into())]);
         let outcome = self.catalog.write(|tx| {
+            // Said first: moving its recordings away would be no way out.
+            if version == self.keys.active_version() {
+                return Err(KeyError::ActiveVersion { version }.into());
+            }
             let recordings = tx.count_keys_under(version)?;
             if recordings > 0 {
                 return Err(FlowError::KeyInUse { version, recordings });

@@ -4,6 +4,7 @@
 //! discover   a folder is listed and compared with the catalog      Found, Settled
 //! ingest     key recorded → sealed → read back → proved equal      Sealing, Sealed
 //! removal    the original is overwritten and removed               Stored
+//! redact     stretches are left out, and what is left is sealed anew
 //! desk       people and programs ask: list, play, verify, export
 //! ```
 //!
@@ -27,6 +28,7 @@ mod looks;
 mod parallel;
 mod pieces;
 mod recover;
+mod redact;
 mod removal;
 mod renewal;
 mod restore;
@@ -48,6 +50,8 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::clock::Timestamp;
 use crate::domain::lifecycle::RecordingState;
 use crate::domain::{RecordingId, StoreId, StorePath};
+use crate::media::redact::RedactError;
+use crate::media::redact::ffmpeg::Ffmpeg;
 use crate::vault::{LocalVault, VaultError};
 
 pub use answers::{Recalled, Repeatable};
@@ -65,6 +69,7 @@ pub use keks::{
     DESTROY_WAIT_LEAST, DestroyWhen, KeyPolicy, KeyVersionDetail, KeysStatus, RewrapStep,
 };
 pub use ledger::{AuditFilter, CHECKPOINT_CONTEXT};
+pub use redact::{Redacted, RedactionRequest};
 pub use renewal::{CertificatePlan, Origin, RenewalFailure, RenewalStatus, TICK_MS, Tended};
 pub use restore::{
     Progress, Proof, RestoreError, RestoreTo, Restored, Since, Stage, restore, trial,
@@ -101,6 +106,8 @@ pub struct Parts {
     pub backups: BackupSettings,
     /// How the eraser works.
     pub erasure: ErasurePolicy,
+    /// For redacting what is not redacted in process.
+    pub ffmpeg: Option<Ffmpeg>,
 }
 
 /// Everything recseal does, without sockets and timers. Share it as `Arc`; every call blocks.
@@ -124,6 +131,9 @@ pub struct Engine {
     renewal: renewal::RenewalDesk,
     backups: backup::BackupState,
     erase: erase::EraseDesk,
+    ffmpeg: Option<Ffmpeg>,
+    /// Held by the one redaction at a time.
+    redacting: Mutex<()>,
 }
 
 impl Engine {
@@ -163,6 +173,8 @@ impl Engine {
             renewal: renewal::RenewalDesk::default(),
             backups,
             erase,
+            ffmpeg: parts.ffmpeg,
+            redacting: Mutex::default(),
         })
     }
 
@@ -361,6 +373,17 @@ pub enum FlowError {
     /// The catalog could not do it; its transaction was rolled back.
     #[error("the catalog failed")]
     Catalog(#[from] CatalogError),
+    /// A recording was not redacted; it is what it was.
+    #[error("recording {id} was not redacted: {source}")]
+    Redaction {
+        /// Which one.
+        id: RecordingId,
+        /// Why not.
+        source: RedactError,
+    },
+    /// One is being redacted.
+    #[error("another recording is being redacted")]
+    RedactionRunning,
     /// A sidecar could not be sealed or proved.
     #[error("a sidecar of {id}: {why}")]
     Sidecar {

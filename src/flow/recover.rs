@@ -35,13 +35,16 @@ impl Engine {
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             for recording in page {
-                if recording.state == RecordingState::Sealing {
+                // Those that were being redacted have no original to begin anew with.
+                let is_ours = recording.redacted_from.is_none();
+                if is_ours && recording.state == RecordingState::Sealing {
                     self.abandon_attempt(recording.id, now)?;
                     abandoned += 1;
                 }
             }
         }
         self.recall_erase_limit()?;
+        abandoned += self.discard_redactions(now)?;
         self.recovered.store(true, Ordering::Release);
         Ok(abandoned)
     }
@@ -65,7 +68,7 @@ impl Engine {
         opened: &Opened,
     ) -> Result<(), FlowError> {
         let copies = self.catalog.read(|tx| tx.copies(recording.id))?;
-        self.clear_copies(recording.id, &copies, opened)
+        self.clear_copies(recording.id, &copies, Some(opened))
     }
 
     /// The same for these copies: none of them was ever proved.
@@ -73,10 +76,10 @@ impl Engine {
         &self,
         id: RecordingId,
         copies: impl IntoIterator<Item = &'c SealedCopy>,
-        opened: &Opened,
+        opened: Option<&Opened>,
     ) -> Result<(), FlowError> {
         for copy in copies {
-            let Some(vault) = vault_of(&self.vault, Some(opened), copy.vault) else { continue };
+            let Some(vault) = vault_of(&self.vault, opened, copy.vault) else { continue };
             vault.destroy(&copy.path).map_err(|source| FlowError::Vault { id, source })?;
             self.catalog.write(|tx| tx.forget_copy(id, copy))?;
         }

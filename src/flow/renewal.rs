@@ -73,6 +73,7 @@ impl Engine {
         let decision = self.decide_renewal(is_asked_for, now);
         self.tell_decision(&decision);
         match decision {
+            None if self.plan().origin == Origin::Auto => Tended::ByNobody,
             None => Tended::Good { until: None },
             Some(Decision::Idle { until_ms }) => {
                 Tended::Good { until: Some(Timestamp::from_millis(until_ms)) }

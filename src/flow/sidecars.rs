@@ -67,7 +67,7 @@ impl Engine {
             self.catalog.read(|tx| Ok::<_, FlowError>((tx.copies(id)?, tx.stored_key(id)?)))?;
         // An earlier attempt: whole or not, it was not proved.
         let earlier = copies.iter().filter(|copy| copy.sidecar == Some(sidecar.id));
-        self.clear_copies(id, earlier, opened)?;
+        self.clear_copies(id, earlier, Some(opened))?;
         if let Some(StoredDataKey::Sealed(_)) = &stored {
             self.catalog.write(|tx| tx.destroy_sidecar_key(sidecar.id))?;
         }

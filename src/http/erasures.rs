@@ -14,7 +14,9 @@ use serde_json::{Value, json};
 
 use crate::access::{ApproveErasures, Grant, ManageErasures, ManageKeys, ViewErasures};
 use crate::catalog::ItemFilter;
-use crate::clock::Timestamp;
+use crate::compliance::erasure::certificate::{
+    hexadecimal, html, parse_with_finality, with_finality,
+};
 use crate::domain::JobId;
 use crate::flow::{DestroyWhen, JobControl};
 
@@ -261,8 +263,12 @@ pub(super) struct CertificateQuery {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Format {
+    /// As it was signed, with its finality behind it: what `certificate verify` reads.
     #[default]
     Text,
+    /// A page to print.
+    Html,
+    /// Facts about it, and both texts.
     Json,
 }
 
@@ -275,26 +281,34 @@ pub(super) async fn certificate(
 ) -> Result<Response, ApiError> {
     let row = services.run(move |engine, _| engine.erasure_certificate(&grant, id)).await?;
     let finality = row.finality.as_ref().map(|(_, text)| text.as_str());
-    match query.format {
+    let text = with_finality(&row.text, finality);
+    Ok(match query.format {
         Format::Text => {
-            let text = match finality {
-                None => row.text,
-                Some(finality) => format!("{}\n{finality}", row.text),
-            };
-            Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+            ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
         }
-        Format::Json => Ok(Json(json!({
+        Format::Html => {
+            // What the daemon signed itself reads back, or the catalog is damaged.
+            let (certificate, finality) =
+                parse_with_finality(&text).map_err(|_| ApiError::internal())?;
+            let page = html(&certificate, finality.as_slice());
+            let head = [
+                (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+                (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+            ];
+            (head, page).into_response()
+        }
+        Format::Json => Json(json!({
             "number": row.number,
             "recording": row.recording.to_string(),
             "issued_at": row.issued_at.to_string(),
-            "sha256": row.sha256.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+            "sha256": hexadecimal(&row.sha256),
             "key_version": row.key_version,
-            "final_at": row.finality.as_ref().map(|(at, _): &(Timestamp, String)| at.to_string()),
+            "final_at": row.finality.as_ref().map(|(at, _)| at.to_string()),
             "certificate": row.text,
             "finality": finality,
         }))
-        .into_response()),
-    }
+        .into_response(),
+    })
 }
 
 /// `POST /api/v1/backup/{id}/forget`: the word of an operator that the file of a backup is gone.
@@ -313,3 +327,7 @@ pub(super) async fn forget_backup(
     services.run(move |engine, now| engine.forget_backup(&grant, id, now)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
+
+/// The page brings its own style and nothing else.
+const PAGE_POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox";

@@ -130,86 +130,63 @@ impl IntoResponse for ApiError {
 /// The one place where what went wrong inside becomes what is said outside.
 impl From<FlowError> for ApiError {
     fn from(error: FlowError) -> Self {
-        if let FlowError::Keys(keymanager::KeyError::Authority(error)) = &error {
+        use {FlowError as F, StatusCode as S};
+        if let F::Keys(keymanager::KeyError::Authority(error)) = &error {
             return super::authority::refused(error);
         }
-        if let FlowError::Keys(error) = &error
+        if let F::Keys(error) = &error
             && let Some((status, code, hint)) = key_refusal(error)
         {
             return Self::new(status, code, error.to_string(), hint);
         }
         let detail = error.to_string();
         let (status, code, hint) = match &error {
-            FlowError::NotFound(_) => {
-                (StatusCode::NOT_FOUND, "not-found", "`recseal recordings` lists the ids")
+            F::NotFound(_) => (S::NOT_FOUND, "not-found", "`recseal recordings` lists the ids"),
+            F::NoSuchStore => (S::NOT_FOUND, "no-such-store", "`recseal status` lists the stores"),
+            F::NoSuchToken => {
+                (S::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
             }
-            FlowError::NoSuchStore => {
-                (StatusCode::NOT_FOUND, "no-such-store", "`recseal status` lists the stores")
-            }
-            FlowError::NoSuchToken => {
-                (StatusCode::NOT_FOUND, "no-such-token", "list them with `recseal tokens list`")
-            }
-            FlowError::NotOpen { state, .. } => not_open(*state),
-            FlowError::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
-            FlowError::Keys(KeyError::SealKey(refusal)) => {
-                return super::seal_keys::refusal(refusal);
-            }
-            FlowError::Invalid { .. } => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed")
-            }
-            FlowError::Damaged { .. } => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+            F::NotOpen { state, .. } => not_open(*state),
+            F::SealedToPublicKey { to, .. } => return super::seal_keys::sealed(detail, to),
+            F::Keys(KeyError::SealKey(error)) => return super::seal_keys::refusal(error),
+            F::Invalid { .. } => (S::UNPROCESSABLE_ENTITY, "invalid", "nothing was changed"),
+            F::Damaged { .. } => (
+                S::INTERNAL_SERVER_ERROR,
                 "damaged",
                 "restore the sealed copy from a backup, then run `recseal verify`",
             ),
-            FlowError::KeyInUse { .. } => (StatusCode::CONFLICT, "key-in-use", KEY_IN_USE),
-            FlowError::NoTombstone { .. } => {
-                (StatusCode::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
+            F::KeyInUse { .. } => (S::CONFLICT, "key-in-use", KEY_IN_USE),
+            F::NoTombstone { .. } => {
+                (S::NOT_FOUND, "no-certificate", "`recseal keys list` shows the versions")
             }
-            FlowError::ConfirmCount { recordings, .. } => {
-                let hint = format!(
-                    "look at the plan, then repeat the number: `confirm` {recordings}, or \
-                     --confirm {recordings}"
-                );
-                return Self::new(StatusCode::CONFLICT, "confirm-count", detail, hint);
+            F::ConfirmCount { recordings, .. } => return confirm_count(detail, *recordings),
+            F::SamePerson => (S::FORBIDDEN, "same-person", SAME_PERSON),
+            F::NoSuchJob => (S::NOT_FOUND, "no-such-erasure", "`recseal erase list` shows them"),
+            F::JobState { .. } => {
+                (S::CONFLICT, "erasure-state", "`recseal erase status JOB` shows it")
             }
-            FlowError::SamePerson => (StatusCode::FORBIDDEN, "same-person", SAME_PERSON),
-            FlowError::NoSuchJob => {
-                (StatusCode::NOT_FOUND, "no-such-erasure", "`recseal erase list` shows them")
+            F::NoSuchHold => (S::NOT_FOUND, "no-such-hold", "`recseal holds list` shows them"),
+            F::NoSuchRule => (S::NOT_FOUND, "no-such-rule", "`recseal retention list` shows them"),
+            F::NotErased { .. } => (S::CONFLICT, "not-erased", NOT_ERASED),
+            F::ClockSuspect => (S::CONFLICT, "clock-suspect", CLOCK_SUSPECT),
+            F::Backup(source) => backup_refusal(source),
+            F::BackupRunning => {
+                (S::CONFLICT, "backup-running", "wait until it is done, then try again")
             }
-            FlowError::JobState { .. } => {
-                (StatusCode::CONFLICT, "erasure-state", "`recseal erase status JOB` shows it")
+            F::NoSuchBackup => {
+                (S::NOT_FOUND, "no-such-backup", "`recseal backup status` lists them")
             }
-            FlowError::NoSuchHold => {
-                (StatusCode::NOT_FOUND, "no-such-hold", "`recseal holds list` shows them")
-            }
-            FlowError::NoSuchRule => {
-                (StatusCode::NOT_FOUND, "no-such-rule", "`recseal retention list` shows them")
-            }
-            FlowError::NotErased { .. } => (StatusCode::CONFLICT, "not-erased", NOT_ERASED),
-            FlowError::ClockSuspect => (StatusCode::CONFLICT, "clock-suspect", CLOCK_SUSPECT),
-            FlowError::Backup(source) => backup_refusal(source),
-            FlowError::BackupRunning => {
-                (StatusCode::CONFLICT, "backup-running", "wait until it is done, then try again")
-            }
-            FlowError::NoSuchBackup => {
-                (StatusCode::NOT_FOUND, "no-such-backup", "`recseal backup status` lists them")
-            }
-            FlowError::BackupFolder { .. } => {
-                (StatusCode::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER)
-            }
-            FlowError::Keys(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "keys-refused",
-                "`recseal doctor` on the host says what the Key Manager lacks",
-            ),
-            FlowError::Catalog(_) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
+            F::BackupFolder { .. } => (S::SERVICE_UNAVAILABLE, "backup-failed", BACKUP_FOLDER),
+            F::Keys(_) => (S::SERVICE_UNAVAILABLE, "keys-refused", KEYS_REFUSED),
+            F::Catalog(_) => (
+                S::INTERNAL_SERVER_ERROR,
                 "catalog-failed",
                 "check the disk of the state folder, then the log of the daemon",
             ),
-            FlowError::Vault { .. } | FlowError::Sidecar { .. } => (
-                StatusCode::SERVICE_UNAVAILABLE,
+            F::Redaction { source, .. } => super::redact::refusal(source),
+            F::RedactionRunning => super::redact::RUNNING,
+            F::Vault { .. } | F::Sidecar { .. } => (
+                S::SERVICE_UNAVAILABLE,
                 "storage-failed",
                 "check that the disk of the vault is mounted and has free space",
             ),
@@ -219,6 +196,13 @@ impl From<FlowError> for ApiError {
         }
         Self::new(status, code, detail, hint)
     }
+}
+
+fn confirm_count(detail: String, recordings: u64) -> ApiError {
+    let hint = format!(
+        "look at the plan, then repeat the number: `confirm` {recordings}, or --confirm {recordings}"
+    );
+    ApiError::new(StatusCode::CONFLICT, "confirm-count", detail, hint)
 }
 
 /// What is wrong with the ways that a backup should open by, or with writing it.
@@ -249,7 +233,8 @@ fn key_refusal(error: &KeyError) -> Option<(StatusCode, &'static str, &'static s
         KeyError::IllegalKeyTransition { .. } => Some((
             StatusCode::CONFLICT,
             "key-state",
-            "`recseal keys show VERSION` says what state it is in",
+            "disabled: `recseal keys enable VERSION`; destroy_scheduled: `recseal keys restore \
+             VERSION`; from destroying and destroyed there is no way back",
         )),
         KeyError::DamagedGenerationLeft { .. } => Some((
             StatusCode::CONFLICT,
@@ -337,7 +322,7 @@ fn too_large() -> ApiError {
     ApiError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too-large",
-        format!("the body is longer than {} bytes", super::BODY_BYTES_MAX),
+        "the body is longer than this address takes",
         "no request of this interface needs that much",
     )
 }
@@ -352,6 +337,7 @@ const SAME_PERSON: &str =
     "somebody else has to approve it: another user, or a token of another name";
 const BACKUP_FOLDER: &str = "check that the folder exists, has room and is writable";
 const CLOCK_SUSPECT: &str = "set the clock of this host right, by NTP for example, then try again";
+const KEYS_REFUSED: &str = "`recseal doctor` on the host says what the Key Manager lacks";
 const KEY_IN_USE: &str = "`recseal keys rewrap --wait` moves them to the active version; those of \
      a disabled version need `recseal keys enable VERSION` first";
 
@@ -366,6 +352,7 @@ mod tests {
     use crate::compliance::erasure::JobState;
     use crate::domain::RecordingId;
     use crate::flow::SealedTo;
+    use crate::media::redact::RedactError;
     use crate::seal::SealError;
     use crate::vault::VaultError;
 
@@ -412,6 +399,12 @@ mod tests {
             (FlowError::NoTombstone { version: 1 }, 404, "no-certificate"),
             (CatalogError::File { source: source() }.into(), 500, "catalog-failed"),
             (FlowError::Vault { id, source: VaultError::Missing }, 503, "storage-failed"),
+            (FlowError::RedactionRunning, 409, "redaction-running"),
+            (
+                FlowError::Redaction { id, source: RedactError::NoFfmpeg },
+                422,
+                "redaction-needs-ffmpeg",
+            ),
         ];
         for (error, status, code) in cases {
             let outside = ApiError::from(error);

@@ -35,6 +35,7 @@ mod moment;
 mod progress;
 mod range;
 mod recordings;
+mod redact;
 mod renewal;
 mod retention;
 mod routes;

@@ -4,9 +4,7 @@ use crate::clock::Timestamp;
 
 /// A moment as people write it: RFC 3339, or a day, which begins at midnight UTC.
 pub fn parse_time(text: &str) -> Option<Timestamp> {
-    let midnight = format!("{text}T00:00:00Z");
-    let moment: jiff::Timestamp = text.parse().or_else(|_| midnight.parse()).ok()?;
-    Some(Timestamp::from_millis(moment.as_millisecond()))
+    Timestamp::parse(text)
 }
 
 #[cfg(test)]

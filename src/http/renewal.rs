@@ -46,6 +46,13 @@ pub(super) async fn renew(
         Tended::Good { until } => {
             Ok(done(json!({ "renewal": "not-due", "due": until.map(|at| at.to_string()) })))
         }
+        Tended::ByNobody if asked.now => Err(ApiError::new(
+            StatusCode::CONFLICT,
+            "renewed-by-nobody",
+            "the certificate was imported, and nothing is configured that could renew it",
+            NOBODY_RENEWS,
+        )),
+        Tended::ByNobody => Ok(done(json!({ "renewal": "by-nobody", "due": null }))),
         Tended::Held { reason, until } => Ok(done(
             json!({ "renewal": "held", "reason": reason.as_str(), "until": until.to_string() }),
         )),
@@ -60,6 +67,10 @@ pub(super) async fn renew(
         )),
     }
 }
+
+/// What can be done about a certificate that a person brought.
+const NOBODY_RENEWS: &str = "import the next one (`recseal certs import`), ask for one \
+    (`recseal certs csr`), or name who renews it in [certificate] source: files, acme, internal-ca";
 
 fn done(answer: Value) -> (StatusCode, Json<Value>) {
     (StatusCode::OK, Json(answer))

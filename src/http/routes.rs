@@ -9,8 +9,8 @@ use crate::access::Permission;
 
 use super::guard::Pace;
 use super::{
-    Services, authority, backup, certificates, erasures, holds, keks, media, recordings, renewal,
-    retention, seal_keys, slots, system,
+    Services, authority, backup, certificates, erasures, holds, keks, media, recordings, redact,
+    renewal, retention, seal_keys, slots, system,
 };
 
 /// One entry of the interface.
@@ -59,6 +59,9 @@ pub const ROUTES: &[Route] = {
         }),
         route("POST", "/api/v1/recordings/{id}/release", Some(P::RecordingManage), Quick, || {
             post(recordings::release)
+        }),
+        route("POST", "/api/v1/recordings/{id}/redact", Some(P::InteractionRedact), Slow, || {
+            post(redact::redact)
         }),
         route("GET", "/api/v1/audit", Some(P::AuditView), Quick, || get(system::audit)),
         route("GET", "/api/v1/tokens", Some(P::TokenManage), Quick, || get(system::tokens)),
@@ -277,6 +280,7 @@ mod tests {
         ("POST /api/v1/recordings/{id}/verify", "x x x . x ."),
         ("POST /api/v1/recordings/{id}/key", ". x . . . ."),
         ("POST /api/v1/recordings/{id}/release", ". . x . . ."),
+        ("POST /api/v1/recordings/{id}/redact", ". x . . . ."),
         ("GET /api/v1/audit", ". x . . x ."),
         ("GET /api/v1/tokens", ". . x . . ."),
         ("POST /api/v1/tokens", ". . x . . ."),

@@ -251,6 +251,9 @@ pub(super) struct RecordingView {
     #[serde(skip_serializing_if = "Option::is_none")]
     sealed_to: Option<flow::SealedTo>,
     original: Option<OriginalView>,
+    /// The recording that it was made from by redaction.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacted_from: Option<String>,
     copies: Vec<CopyView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     original_name: Option<String>,
@@ -304,6 +307,7 @@ impl RecordingView {
             store_id,
             state: state_word(group),
             quarantine_reason: recording.quarantine,
+            redacted_from: recording.redacted_from.map(|id| id.to_string()),
             media: MediaView {
                 container: Some(media.container).filter(|name| !name.is_empty()),
                 codec: media.codec,

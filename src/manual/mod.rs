@@ -15,5 +15,11 @@ pub mod format {}
 #[doc = include_str!("keys.md")]
 pub mod keys {}
 
+#[doc = include_str!("redaction.md")]
+pub mod redaction {}
+
 #[doc = include_str!("audit.md")]
 pub mod audit {}
+
+#[doc = include_str!("erasure.md")]
+pub mod erasure {}

@@ -35,6 +35,7 @@ mod packets;
 mod pcm;
 mod peaks;
 mod raw;
+pub mod redact;
 mod riff;
 mod samples;
 #[cfg(test)]

@@ -61,6 +61,13 @@ pub(super) fn samples(bytes: &mut Bytes<'_>) -> Option<Samples> {
     })
 }
 
+/// The valid bits of a sample and the places of the channels, where an extended header says so.
+pub(super) fn speakers(bytes: &mut Bytes<'_>) -> Option<(u16, u32)> {
+    let flavour = Flavour::of(bytes)?;
+    let at = walk(bytes, flavour).extended_at?;
+    Some((bytes.u16_le(at + 18)?, bytes.u32_le(at + 20)?))
+}
+
 /// A `WAVEFORMATEX`, which AVI and Matroska carry too.
 #[derive(Clone, Copy)]
 pub(super) struct WaveFormat {
@@ -192,6 +199,7 @@ impl Flavour {
 #[derive(Default)]
 struct Wave {
     format: Option<WaveFormat>,
+    extended_at: Option<u64>,
     fact_frames: u64,
     data_at: u64,
     data_bytes: u64,
@@ -231,6 +239,8 @@ fn walk(bytes: &mut Bytes<'_>, flavour: Flavour) -> Wave {
         match &id {
             b"fmt " => {
                 wave.format = WaveFormat::parse(bytes, body, size, flavour == Flavour::Rifx);
+                let is_extended = size >= 40 && bytes.u16_le(body) == Some(TAG_EXTENSIBLE);
+                wave.extended_at = is_extended.then_some(body);
             }
             b"fact" if flavour == Flavour::Rifx => {
                 wave.fact_frames = bytes.u32_be(body).unwrap_or(0).into();

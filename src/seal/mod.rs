@@ -19,8 +19,8 @@
 //! - Memory is constant, about 1 MiB for each worker. Buffers that held plaintext are wiped.
 //! - A [`keymanager::DataKey`] belongs to one recording and one attempt: a sealing that failed is
 //!   never resumed but begun anew with a new key.
-//! - Only [`prove_equal`], and [`prove_unchanged`] after it, make a [`VerifiedSeal`], without
-//!   which no original is removed.
+//! - Only [`prove_equal`], [`prove_written`], and [`prove_unchanged`] after them, make a
+//!   [`VerifiedSeal`], without which no original is removed.
 
 mod batch;
 mod header;
@@ -39,7 +39,8 @@ use crate::domain::RecordingId;
 
 pub use header::Prefix;
 pub use proof::{
-    VerifiedSeal, digest_of, prove_equal, prove_unchanged, verify_whole, verify_whole_watched,
+    Hashed, VerifiedSeal, Written, digest_of, prove_equal, prove_unchanged, prove_written,
+    verify_whole, verify_whole_watched,
 };
 pub use reader::{SealedReader, peek_prefix};
 pub use stream::SealedStream;
@@ -151,6 +152,8 @@ pub enum SealError {
     TooLong { sealed_bytes: u64 },
     #[error("sealed file of {recording} differs from the original in chunk {chunk}")]
     Differs { recording: RecordingId, chunk: u64 },
+    #[error("sealed file of {recording} does not hold what was written into it")]
+    DiffersSomewhere { recording: RecordingId },
     #[error("sealed file of {recording} is not the one that was proved")]
     NotAsProved { recording: RecordingId },
     #[error("original of {recording} had {expected_bytes} bytes and now has {actual_bytes}")]
@@ -186,6 +189,7 @@ impl SealError {
             | Self::Truncated { .. }
             | Self::TooLong { .. }
             | Self::Differs { .. }
+            | Self::DiffersSomewhere { .. }
             | Self::NotAsProved { .. }
             | Self::TooLarge { .. } => false,
         }

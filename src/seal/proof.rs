@@ -1,5 +1,6 @@
 //! Reading back what was sealed, and the proof that nothing but a comparison can make.
 
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keymanager::floe;
@@ -12,7 +13,8 @@ use crate::domain::RecordingId;
 
 /// Proof that a sealed file opens to exactly the bytes of an original.
 ///
-/// Only [`prove_equal`] makes one, and [`prove_unchanged`] makes it again, so "remove the original without reading the copy back" does
+/// Only [`prove_equal`] makes one, [`prove_written`] for what was made here and cannot be read twice,
+/// and [`prove_unchanged`] makes it again, so "remove the original without reading the copy back" does
 /// not compile. It is as durable as what was read: sync first.
 #[must_use]
 #[derive(Debug)]
@@ -114,6 +116,79 @@ pub fn prove_equal(
         return Err(changed(actual_bytes));
     }
     Ok(VerifiedSeal { recording, plain_bytes })
+}
+
+/// Opens every chunk and compares what is in them with what went through a [`Hashed`] writer into
+/// the sealed file: for plaintext that was made on the way and is nowhere else. To read the copy
+/// from the disk and not from memory is the caller's affair. `progress` hears of the bytes done.
+///
+/// # Errors
+///
+/// [`SealError::SourceChanged`] if the lengths differ, [`SealError::DiffersSomewhere`] if the
+/// content does, or the first failure to read or open.
+pub fn prove_written(
+    reader: &SealedReader<impl ReadAt>,
+    written: &Written,
+    progress: &dyn Fn(u64),
+) -> Result<VerifiedSeal, SealError> {
+    let recording = reader.prefix().recording;
+    let (expected_bytes, actual_bytes) = (written.plain_bytes, reader.plain_bytes());
+    if expected_bytes != actual_bytes {
+        return Err(SealError::SourceChanged { recording, expected_bytes, actual_bytes });
+    }
+    let mut plaintext = Zeroizing::new(vec![0; DIGEST_BUFFER_BYTES]);
+    let (mut hash, mut offset) = (Sha256::new(), 0);
+    while offset < actual_bytes {
+        let len = reader.read_at(&mut plaintext, offset)?;
+        hash.update(&plaintext[..len]);
+        offset += len as u64;
+        progress(offset);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    match digest == written.sha256 {
+        true => Ok(VerifiedSeal { recording, plain_bytes: actual_bytes }),
+        false => Err(SealError::DiffersSomewhere { recording }),
+    }
+}
+
+/// Passes on what is written, and remembers what it was.
+pub struct Hashed<W> {
+    out: W,
+    hash: Sha256,
+    plain_bytes: u64,
+}
+
+/// What went through a [`Hashed`] writer.
+#[derive(Debug)]
+pub struct Written {
+    sha256: [u8; 32],
+    plain_bytes: u64,
+}
+
+impl<W: Write> Hashed<W> {
+    /// Nothing was written yet.
+    pub fn new(out: W) -> Self {
+        Self { out, hash: Sha256::new(), plain_bytes: 0 }
+    }
+
+    /// The end: what was written, and where to.
+    pub fn finish(self) -> (W, Written) {
+        let sha256 = self.hash.finalize().into();
+        (self.out, Written { sha256, plain_bytes: self.plain_bytes })
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, plaintext: &[u8]) -> io::Result<usize> {
+        let len = self.out.write(plaintext)?;
+        self.hash.update(&plaintext[..len]);
+        self.plain_bytes += len as u64;
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// SHA-256 of a sealed file, to be kept with the proof where nobody can open the file again. Reads

@@ -99,6 +99,7 @@ impl From<SealError> for io::Error {
             | SealError::Truncated { .. }
             | SealError::TooLong { .. }
             | SealError::Differs { .. }
+            | SealError::DiffersSomewhere { .. }
             | SealError::SourceChanged { .. }
             | SealError::NotAsProved { .. }
             | SealError::TooLarge { .. } => io::ErrorKind::InvalidData,

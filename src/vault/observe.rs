@@ -13,10 +13,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 
 use super::storage_kind::{
-    BlockSignals, FileSystem, Media, Storage, StorageReport, classify_media, is_thin, promise,
+    self, BlockSignals, FileSystem, Media, Storage, StorageReport, classify_media, is_thin, promise,
 };
 
 /// What the mount that holds `folder` can promise. A dozen small reads: ask once per batch.
@@ -104,6 +104,30 @@ fn block_signals(folder: &Path) -> BlockSignals {
             .map(|text| text.trim().to_owned())
             .unwrap_or_default(),
         is_virtio: folder.to_string_lossy().contains("/virtio"),
+        is_copied_below: is_copied_below(folder),
+    }
+}
+
+/// What a loop device lies on can be seen, unlike what is below other virtual disks. A file that
+/// is gone or of another mount namespace tells nothing.
+fn is_copied_below(folder: &Path) -> bool {
+    let files = ["loop/backing_file", "../loop/backing_file"];
+    let Some(image) = files.iter().find_map(|file| read_small(&folder.join(file))) else {
+        return false;
+    };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let image = rustix::fs::open(image.trim_end_matches('\n'), flags, Mode::empty());
+    let Ok(image) = image else { return false };
+    let Ok(seen) = rustix::fs::fstatfs(&image) else { return false };
+    match FileSystem::from_magic(seen.f_type as u64 & 0xFFFF_FFFF) {
+        FileSystem::Btrfs => !storage_kind::is_no_cow(inode_flags(&image)),
+        FileSystem::Elsewhere(_) => true,
+        FileSystem::Ext
+        | FileSystem::Xfs
+        | FileSystem::Memory(_)
+        | FileSystem::Overlay // the image was copied up before it was attached
+        | FileSystem::Remote(_)
+        | FileSystem::Unknown(_) => false,
     }
 }
 

@@ -131,6 +131,8 @@ pub struct BlockSignals {
     pub dm_uuid: String,
     /// Hangs on a virtio bus.
     pub is_virtio: bool,
+    /// A loop device whose file lies where writes go elsewhere.
+    pub is_copied_below: bool,
 }
 
 /// What one mount can promise.
@@ -144,7 +146,8 @@ pub struct Storage {
     pub may_journal_data: bool,
     /// Mounted `nodatacow`: new files of a btrfs are written in place.
     pub is_no_cow: bool,
-    /// Blocks are given out by a thin pool or kept by a snapshot below the file system.
+    /// Blocks are given out by a thin pool, or kept by a snapshot or a copy-on-write file system
+    /// below this one.
     pub is_thin: bool,
 }
 
@@ -194,7 +197,7 @@ pub fn judge(storage: &Storage, file: &FileSignals) -> Overwrite {
     if has(Extent::INLINE | Extent::ENCODED) || inode_flags & (FLAG_COMPRESSED | FLAG_INLINE) != 0 {
         return Overwrite::NotGuaranteedInlineOrCompressed;
     }
-    let writes_in_place = storage.file_system != FileSystem::Btrfs || inode_flags & FLAG_NOCOW != 0;
+    let writes_in_place = storage.file_system != FileSystem::Btrfs || is_no_cow(file.inode_flags);
     if !writes_in_place || storage.is_thin || !all_stayed(before, after) {
         return Overwrite::NotGuaranteedCow;
     }
@@ -202,6 +205,11 @@ pub fn judge(storage: &Storage, file: &FileSignals) -> Overwrite {
         return Overwrite::JournalCopyPossible;
     }
     if file.read_back_direct { Overwrite::InPlaceVerified } else { Overwrite::InPlaceUnverified }
+}
+
+/// True if a btrfs writes a file of these inode flags in place, as long as nobody shares it.
+pub(super) fn is_no_cow(inode_flags: Option<u32>) -> bool {
+    inode_flags.unwrap_or(0) & FLAG_NOCOW != 0
 }
 
 /// True if the file's content may be in the journal of its file system, too.
@@ -246,10 +254,12 @@ pub fn classify_media(stack: &[BlockSignals], is_virtual_machine: bool) -> Media
     }
 }
 
-/// True if a thin pool or a snapshot lies somewhere in the stack: LVM marks its hidden halves.
+/// True if a thin pool, a snapshot or a copy-on-write file system lies somewhere in the stack: LVM
+/// marks its hidden halves.
 pub fn is_thin(stack: &[BlockSignals]) -> bool {
     stack.iter().any(|device| {
-        ["-tpool", "-cow", "-real"].iter().any(|suffix| device.dm_uuid.ends_with(suffix))
+        device.is_copied_below
+            || ["-tpool", "-cow", "-real"].iter().any(|suffix| device.dm_uuid.ends_with(suffix))
     })
 }
 
@@ -409,6 +419,8 @@ mod tests {
         let pool = BlockSignals { dm_uuid: "LVM-abc-tpool".to_owned(), ..flash };
         assert!(is_thin(&[device("dm-1", true), pool]));
         assert!(!is_thin(&[device("dm-1", true)]));
+        let image = BlockSignals { is_copied_below: true, ..device("loop0", true) };
+        assert!(is_thin(&[device("dm-1", true), image]));
     }
 
     proptest! {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{HeaderMap, Method, Request};
+use hyper::body::{Bytes, Incoming};
+use hyper::{HeaderMap, Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use recseal::access::Role;
 use serde_json::Value;
@@ -74,6 +74,33 @@ impl Caller {
             .with_no_client_auth();
         let address = daemon.json(&["status"])["listen"]["https"].as_str().unwrap().to_owned();
         Self { runtime, tls: TlsConnector::from(Arc::new(config)), address }
+    }
+
+    /// Opens a stream and returns with its head: what follows is read by [`Caller::rest`].
+    pub fn begin(&self, path: &str, headers: &[(&str, &str)]) -> Response<Incoming> {
+        let mut request = Request::get(path).header("host", "localhost");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::<Bytes>::default()).unwrap();
+        self.runtime.block_on(async {
+            let stream = TcpStream::connect(&self.address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            let stream = TokioIo::new(self.tls.connect(name, stream).await.unwrap());
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(stream).await.unwrap();
+            tokio::spawn(connection);
+            sender.send_request(request).await.unwrap()
+        })
+    }
+
+    /// The rest of a stream, once it has ended; `None` if it does not within a minute.
+    pub fn rest(&self, response: Response<Incoming>) -> Option<Bytes> {
+        let body = response.into_body().collect();
+        let collected = self.runtime.block_on(async {
+            tokio::time::timeout(std::time::Duration::from_secs(60), body).await
+        });
+        collected.ok()?.ok().map(|body| body.to_bytes())
     }
 
     pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {

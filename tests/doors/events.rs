@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use hyper::header::HeaderValue;
 use recseal::access::Role;
 use serde_json::Value;
 
@@ -118,17 +119,15 @@ fn a_revoked_token_hears_nothing_more() {
     let token = bearer(&sealed.daemon, Role::Ops);
     let id = sealed.daemon.json(&["tokens", "list"])[0]["id"].as_str().unwrap().to_owned();
     let path = "/api/v1/erasures/events";
-    std::thread::scope(|scope| {
-        let listening = scope.spawn(|| {
-            // Read to its end: this returns only because the end comes.
-            caller.ask("GET", path, &[("authorization", &token)], "")
-        });
-        let mut watcher = Listener::new(&sealed.daemon, None);
-        watcher.next().unwrap();
-        sealed.daemon.json(&["tokens", "revoke", &id]);
-        let heard = listening.join().unwrap();
-        assert_eq!((heard.status, heard.header("content-type")), (200, "text/event-stream"));
-    });
+    let heard = caller.begin(path, &[("authorization", &token)]);
+    assert_eq!(
+        (heard.status().as_u16(), &heard.headers()["content-type"]),
+        (200, &HeaderValue::from_static("text/event-stream"))
+    );
+    sealed.daemon.json(&["tokens", "revoke", &id]);
+    // Returns only because the end comes.
+    let text = String::from_utf8(caller.rest(heard).unwrap().to_vec()).unwrap();
+    assert!(text.contains("event: queue"), "{text}");
     let local = Local::new(&sealed.daemon);
     let refused = local.ask("GET", path, &[("accept", "application/json")], "");
     assert_eq!((refused.status, refused.code().as_str()), (406, "not-acceptable"));

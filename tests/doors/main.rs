@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod answers;
 mod commands;
 mod events;
 mod orders;
@@ -21,6 +22,7 @@ pub struct Sealed {
     pub daemon: Daemon,
     /// Their ids, oldest first.
     pub ids: Vec<String>,
+    /// Where they were recorded.
     pub store: PathBuf,
     _folder: tempfile::TempDir,
 }

@@ -157,6 +157,9 @@ fn certificates_become_final() {
     assert_eq!((&done["final_now"], &done["not_final"]), (&json!(1), &json!(0)));
     let local = Local::new(&sealed.daemon);
     let path = format!("/api/v1/recordings/{}/certificate?format=json", sealed.ids[0]);
+    let page = local.ask("GET", &path.replace("json", "html"), &[], "");
+    assert!(page.header("content-type").starts_with("text/html"), "{}", page.status);
+    assert!(page.header("content-security-policy").starts_with("default-src 'none'; style-src"));
     let facts = local.ask("GET", &path, &[], "").json();
     assert!(facts["final_at"].is_string() && facts["finality"].is_string(), "{facts}");
 }

@@ -6,6 +6,7 @@
 mod common;
 
 mod backup;
+mod catalogue;
 mod certs;
 mod door;
 mod keks;

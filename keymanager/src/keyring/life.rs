@@ -77,14 +77,21 @@ impl Keyring {
         Ok(())
     }
 
-    /// Sets a date for a retired or disabled version. `plan.fingerprint` is filled in here.
+    /// Sets a date for a retired or disabled version, or another date for one that has one.
+    /// `plan.fingerprint` is filled in here.
     pub(crate) fn schedule(
         &mut self,
         version: u32,
         plan: PlannedDestruction,
     ) -> Result<(), KeyError> {
-        if self.kek_mut(version)?.state == KeyState::Retired {
-            self.step(version, KeyEvent::Disabled)?;
+        match self.kek_mut(version)?.state {
+            KeyState::Retired => self.step(version, KeyEvent::Disabled)?,
+            KeyState::DestroyScheduled => self.step(version, KeyEvent::DestructionCancelled)?,
+            KeyState::Pending
+            | KeyState::Active
+            | KeyState::Disabled
+            | KeyState::Destroying
+            | KeyState::Destroyed => {}
         }
         self.step(version, KeyEvent::DestructionScheduled)?;
         let fingerprint = self.fingerprint(version).expect("a version before its end has its key");

@@ -1,7 +1,7 @@
 //! Every refusal and every notice, with words that help.
 
 use keymanager::gate::{Finding, GateCode, Report};
-use keymanager::{Candidate, GatePolicy};
+use keymanager::{Candidate, CertificateFacts, GatePolicy};
 
 use crate::lab::{DAY_MS, Lab, P256, RSA_2048, SERVER};
 
@@ -241,6 +241,14 @@ fn beside_the_live_one() {
     assert_eq!(said(&report), (vec![], vec!["duplicate-serial", "older-than-live"]));
     must(&report.notices, GateCode::OlderThanLive, "days before", "rollback");
     must(&report.notices, GateCode::DuplicateSerial, "serial number", "authority");
+    // Our own live for 365 days: every first certificate of an authority ends before them.
+    let ours = CertificateFacts {
+        issuer: "CN=recseal self-signed".to_owned(),
+        not_after_ms: live.not_after_ms + 275 * DAY_MS,
+        ..CertificateFacts::default()
+    };
+    let report = keymanager::gate::check(&second, &policy, Some(&ours), lab.now_ms);
+    assert_eq!(said(&report), (vec![], vec![]));
 }
 
 /// What passes here passes openssl, also by the letter of the standard; what openssl refuses is

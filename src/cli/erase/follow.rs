@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn lines_say_what_matters() {
         let queue = json!({
-            "pending_files": 1_482, "pending_bytes": 3 << 30, "blocked_files": 2,
+            "pending_files": 1_482, "pending_bytes": 3_u64 << 30, "blocked_files": 2,
             "failing_files": 0, "bytes_per_second": 186 << 20, "eta_seconds": 1_140,
             "oldest_pending_seconds": 7_440, "paused": false, "late": true,
         });

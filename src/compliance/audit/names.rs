@@ -47,6 +47,8 @@ named! {
         MediaPlayed = "MEDIA_PLAYED",
         /// A sealed copy was checked, every byte.
         MediaVerified = "MEDIA_VERIFIED",
+        /// A recording was made anew without some of its stretches; the new one is the object.
+        MediaRedacted = "MEDIA_REDACTED",
         /// The data key of one recording left the program.
         KeyExported = "KEY_EXPORTED",
         /// A way to unlock the root key was added.

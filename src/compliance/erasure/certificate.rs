@@ -33,9 +33,10 @@
 //! - The sentences are signed as they were written. A later program that finds better words still
 //!   reads them.
 
-// chain
+pub mod chain;
+mod fields;
 mod finality;
-// page
+mod page;
 mod refusal;
 mod sentences;
 #[cfg(test)]
@@ -50,8 +51,9 @@ use crate::domain::{ConversationId, DataKeyId, DestructionEvidence, JobId, Recor
 
 use super::{ErasureReason, SelectedBy, named};
 
+pub use fields::{Field, fields};
 pub use finality::Finality;
-// pubpage
+pub use page::{html, plain};
 pub use refusal::CertificateRefusal;
 pub use sentences::sentences;
 pub use text::TextFault;
@@ -242,6 +244,11 @@ impl ErasureCertificate {
     pub fn sha256(&self) -> [u8; 32] {
         Sha256::digest(self.to_text().as_bytes()).into()
     }
+}
+
+/// Id of a key, or a hash, as it stands in a certificate.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    text::Hex(bytes).to_string()
 }
 
 /// Reads a certificate and the statement of finality that may follow it after an empty line: what

@@ -50,7 +50,8 @@ pub struct Amount {
 }
 
 impl Amount {
-    fn add(&mut self, bytes: u64) {
+    /// Counts one more.
+    pub fn add(&mut self, bytes: u64) {
         self.recordings += 1;
         self.bytes = self.bytes.saturating_add(bytes);
     }

@@ -19,12 +19,9 @@ use crate::compliance::audit::{Activity, Actor, AuditEntry};
 use crate::compliance::erasure::certificate::{
     CertificateFacts, CertifiedFile, ErasureCertificate, History, KeyFate, MetadataFate, Signed,
 };
-use crate::compliance::erasure::plan::Plan;
-use crate::compliance::erasure::{
-    ErasureItem, ErasureJob, ErasureReason, ItemStep, JobProgress, JobState, SelectedBy,
-};
+use crate::compliance::erasure::{ErasureItem, ErasureJob, ItemStep};
 use crate::domain::lifecycle::RecordingEvent;
-use crate::domain::{JobId, Overwrite, Recording, RecordingId};
+use crate::domain::{Overwrite, Recording, RecordingId};
 use crate::flow::crash::crash_point;
 use crate::flow::{Engine, FlowError};
 use crate::vault::storage_kind::StorageReport;
@@ -197,7 +194,10 @@ impl Engine {
             key_version: item.key.map(|key| key.version),
             sealed_to: seal_key.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect()),
             files: files.iter().map(CertifiedFile::from).collect(),
-            history: History::WasInClear { original: recording.original.clone() },
+            history: match recording.redacted_from {
+                Some(_) => History::NeverInClear,
+                None => History::WasInClear { original: recording.original.clone() },
+            },
             metadata: MetadataFate::RowsOverwrittenAndLogScrubbed,
             backups: tx.count_backups_left(cleared_at)?,
             program: format!("recseal {}", env!("CARGO_PKG_VERSION")),
@@ -209,35 +209,6 @@ impl Engine {
     pub(super) fn sign_certificate(&self, context: &'static str, message: &[u8]) -> Signed {
         let signature = self.keys.sign(context, message);
         (signature.key_id, signature.bytes)
-    }
-
-    /// A job of the daemon's own, added in `tx` without items.
-    pub(super) fn new_job(
-        &self,
-        tx: &CatalogTx<'_>,
-        plan: &Plan,
-        selection: SelectedBy,
-        reason: ErasureReason,
-        state: JobState,
-        now: Timestamp,
-    ) -> Result<JobId, FlowError> {
-        let job = ErasureJob {
-            id: JobId::new(),
-            created_at: now,
-            requested_by: Actor::DAEMON.user().to_owned(),
-            selection,
-            reason,
-            state,
-            approved: None,
-            ended_at: None,
-            progress: JobProgress::default(),
-        };
-        let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasureRequested)
-            .because(selection.as_str())
-            .with_numbers(&[("recordings", plan.erase.recordings)])
-            .on_object(object(job.id));
-        tx.add_erasure_job(&job, &entry)?;
-        Ok(job.id)
     }
 
     fn storage_of_catalog(&self) -> Option<StorageReport> {

@@ -1,14 +1,16 @@
 //! Which recordings a selection means, and what an erasure would do to them.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::access::{self, Grant};
-use crate::catalog::{ErasureCandidate, ReadTx};
+use crate::catalog::{ErasureCandidate, MediaState, ReadTx};
 use crate::clock::Timestamp;
 use crate::compliance::erasure::plan::{self, Candidate, Plan};
-use crate::compliance::erasure::query::{PersonValue, Query, QueryFacts};
+use crate::compliance::erasure::query::{self, PersonValue, Query, QueryFacts};
 use crate::compliance::retention::RetentionRule;
-use crate::domain::{Recording, RecordingId, StorePath};
+use crate::domain::{Recording, StorePath};
+use crate::flow::holds::kind_of;
 use crate::flow::{Engine, FlowError};
 use crate::intake::naming::NameFacts;
 
@@ -72,9 +74,12 @@ impl Engine {
     ) -> Result<Vec<ErasureCandidate>, FlowError> {
         let mut chosen = match selection {
             Selection::Recordings(ids) => {
-                let one =
-                    |id: &RecordingId| tx.erasure_candidate(*id)?.ok_or(FlowError::NotFound(*id));
-                ids.iter().map(one).collect::<Result<Vec<_>, FlowError>>()?
+                let (mut all, mut waiting) = (Vec::new(), ids.clone());
+                while let Some(id) = waiting.pop() {
+                    all.push(tx.erasure_candidate(id)?.ok_or(FlowError::NotFound(id))?);
+                    waiting.extend(tx.redacted_from(id)?);
+                }
+                all
             }
             Selection::Conversations(ids) => {
                 let mut all = Vec::new();
@@ -91,10 +96,12 @@ impl Engine {
                 all
             }
             Selection::Person(value) => {
-                let person = PersonValue::parse(value).map_err(not_understood)?;
+                let person = PersonValue::parse(value).ok_or_else(|| {
+                    not_understood("a number, an address, a name or an id is expected")
+                })?;
                 self.matching(tx, |recording| {
-                    let facts = self.name_facts(recording);
-                    facts.is_some_and(|facts| named(&facts).iter().any(|word| person.matches(word)))
+                    let named = self.name_facts(recording);
+                    named.is_some_and(|named| person.matches(&people_of(&named)))
                 })?
             }
             Selection::Query(text) => {
@@ -131,7 +138,6 @@ impl Engine {
         tx: &ReadTx<'_>,
         path: &Path,
     ) -> Result<Vec<ErasureCandidate>, FlowError> {
-        use std::os::unix::ffi::OsStrExt;
         for slot in &self.stores {
             let (Some(id), root) = (slot.id(), &slot.spec().path) else { continue };
             let real = root.canonicalize().unwrap_or_else(|_| root.clone());
@@ -151,32 +157,30 @@ impl Engine {
     fn answers(&self, query: &Query, recording: &Recording) -> bool {
         let names = self.name_facts(recording);
         let names = names.as_ref();
-        let name = String::from_utf8_lossy(recording.path.expose_name());
         let slot = self.slot_of(recording.store);
-        let store_path = slot.map(|slot| slot.spec().path.to_string_lossy().into_owned());
         let media = recording.media.as_ref();
         query.matches(&QueryFacts {
-            store_id: recording.store,
-            store_path: store_path.as_deref().unwrap_or(""),
-            name: &name,
+            store: recording.store,
+            store_path: slot.map(|slot| slot.spec().path.as_os_str().as_bytes()),
+            recorded_at: Timestamp::from_nanos(recording.fingerprint.modified_ns.into()),
+            name: recording.path.expose_name(),
             from: names.and_then(NameFacts::expose_from),
             to: names.and_then(NameFacts::expose_to),
             call: names.and_then(NameFacts::expose_call),
-            recorded_at: Timestamp::from_nanos(recording.fingerprint.modified_ns.into()),
-            media,
+            container: media.map(|media| media.container.as_str()),
+            codec: media.and_then(|media| media.codec.as_deref()),
+            kind: media.and_then(kind_of),
+            duration_ms: media.and_then(|media| media.duration_ms),
             size_bytes: recording.fingerprint.size_bytes,
-            state: recording.state,
+            state: MediaState::of(recording.state, recording.planned_for_deletion).as_str(),
             quarantine: recording.quarantine.as_deref(),
         })
     }
 }
 
-/// Every word of a name that may stand for a person.
-fn named(facts: &NameFacts) -> Vec<&str> {
-    [facts.expose_from(), facts.expose_to(), facts.expose_call(), facts.expose_room()]
-        .into_iter()
-        .flatten()
-        .collect()
+/// Whoever a name may speak of.
+fn people_of(named: &NameFacts) -> query::NameFacts<'_> {
+    query::NameFacts { from: named.expose_from(), to: named.expose_to(), room: named.expose_room() }
 }
 
 fn not_understood(error: impl std::fmt::Display) -> FlowError {

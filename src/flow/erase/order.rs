@@ -12,7 +12,8 @@ use crate::clock::Timestamp;
 use crate::compliance::audit::{Activity, Actor, AuditEntry, Outcome};
 use crate::compliance::erasure::plan::{Plan, Verdict};
 use crate::compliance::erasure::{ErasureJob, ErasureReason, JobProgress, JobState, SelectedBy};
-use crate::domain::JobId;
+use crate::compliance::hold;
+use crate::domain::{JobId, Recording};
 use crate::flow::desk::actor;
 use crate::flow::{Engine, FlowError};
 
@@ -110,6 +111,58 @@ impl Engine {
         })?;
         self.ring_eraser();
         Ok(Ordered { job, plan })
+    }
+
+    /// A running job without items, for what the program itself comes to owe in `tx`.
+    pub(super) fn new_job(
+        &self,
+        tx: &CatalogTx<'_>,
+        who: &Actor,
+        selection: SelectedBy,
+        reason: ErasureReason,
+        now: Timestamp,
+    ) -> Result<JobId, FlowError> {
+        let job = ErasureJob {
+            id: JobId::new(),
+            created_at: now,
+            requested_by: who.user().to_owned(),
+            selection,
+            reason,
+            state: JobState::Running,
+            approved: None,
+            ended_at: None,
+            progress: JobProgress::default(),
+        };
+        let entry = AuditEntry::new(now, who.clone(), Activity::ErasureRequested)
+            .because(selection.as_str())
+            .on_object(object(job.id));
+        tx.add_erasure_job(&job, &entry)?;
+        Ok(job.id)
+    }
+
+    /// Marks a recording of which a redacted one was made, in the transaction that records that.
+    pub(in crate::flow) fn owe_redacted(
+        &self,
+        tx: &CatalogTx<'_>,
+        original: &Recording,
+        who: &Actor,
+        now: Timestamp,
+    ) -> Result<(), FlowError> {
+        let id = original.id;
+        if tx.erasure_item(id)?.is_some() {
+            return Ok(());
+        }
+        let rules = tx.retention_rules()?;
+        let protections = self.protections_of(tx, original, &rules)?;
+        let kind = hold::clear(id, protections, now).err().map(|held| held.reasons[0].kind());
+        let bytes = tx.copies(id)?.iter().map(|copy| copy.sealed_bytes).sum();
+        let (selection, reason) = (SelectedBy::Redaction, ErasureReason::Redaction);
+        let job = self.new_job(tx, who, selection, reason, now)?;
+        tx.add_erasure_item(id, job, bytes, kind, now)?;
+        if let Some(kind) = kind {
+            tx.append_audit(&refusal(who, id, kind, now))?;
+        }
+        Ok(())
     }
 
     /// Agrees to a job that awaits a second person.

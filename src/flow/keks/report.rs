@@ -96,12 +96,39 @@ impl Engine {
                 });
             }
         }
+        warnings.extend(self.lost_versions(keys)?);
         if let Some(problem) = &self.destruction().problem {
             warnings.push(Warning {
                 code: "key-destruction-blocked",
                 message: format!("a key version could not be destroyed: {problem}"),
                 hint: "remove damaged generations of the key store once they are not needed, and \
                        check the disk; it is tried again by itself"
+                    .into(),
+            });
+        }
+        Ok(warnings)
+    }
+
+    /// Recordings whose key version is not in the store: after an older generation had to be
+    /// opened, or an older backup restored. No pretence: they are told with their number.
+    fn lost_versions(&self, keys: &KeysStatus) -> Result<Vec<Warning>, FlowError> {
+        let is_held = |version: &u32| {
+            keys.versions.iter().any(|info| info.version == *version && info.state.has_key())
+        };
+        let mut warnings = Vec::new();
+        for version in self.catalog.read(|tx| tx.key_versions())? {
+            if is_held(&version) {
+                continue;
+            }
+            let recordings = self.catalog.read(|tx| tx.count_keys_under(version))?;
+            warnings.push(Warning {
+                code: "key-version-missing",
+                message: format!(
+                    "key version {version} is not in the key store: {recordings} recordings cannot \
+                     be opened"
+                ),
+                hint: "restore a backup that was made since (`recseal backup status` lists them); \
+                       keep the state folder and any damaged-gen-N in it until then"
                     .into(),
             });
         }

@@ -51,11 +51,13 @@ pub struct RenewalFailure {
 /// What a look at the certificate ended in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tended {
-    /// Nothing to do; `None`: nobody here renews it.
+    /// Nothing to do; `None`: others renew its files.
     Good {
         /// When it falls due.
         until: Option<Timestamp>,
     },
+    /// A person brought it, and nothing is configured that could renew it.
+    ByNobody,
     /// It is due but not now.
     Held {
         /// Why not.

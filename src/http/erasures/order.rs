@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -17,7 +18,7 @@ use serde_json::json;
 
 use crate::access::{Grant, OrderErasures};
 use crate::compliance::erasure::ErasureReason;
-use crate::flow::{ErasureOrder, FlowError, Ordered, Recalled, Repeatable, Selection};
+use crate::flow::{ErasureOrder, FlowError, Ordered, Recalled, Selection};
 use crate::http::extract::Body;
 use crate::http::{ApiError, Services};
 
@@ -75,8 +76,9 @@ pub(crate) async fn order(
     State(services): State<Services>,
     grant: Grant<OrderErasures>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, ApiError> {
+    let body = body?;
     if !is_json(&headers) {
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -97,7 +99,7 @@ pub(crate) async fn order(
     };
     let user = grant.principal().user.clone();
     let asked = services.run(move |engine, _| engine.repeatable(&user, ROUTE, &key, &body)).await;
-    let _turn = services.in_flight.enter(asked).ok_or_else(|| {
+    let _turn = services.in_flight.enter(asked.handle()).ok_or_else(|| {
         ApiError::new(
             StatusCode::CONFLICT,
             "in-progress",
@@ -250,26 +252,26 @@ fn absolute(paths: Vec<PathBuf>) -> Result<Vec<PathBuf>, ApiError> {
     }
 }
 
-/// Requests with an idempotency key that are being answered now.
+/// The keys whose requests are being answered now.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct InFlight(Arc<Mutex<HashSet<Repeatable>>>);
+pub(crate) struct InFlight(Arc<Mutex<HashSet<[u8; 32]>>>);
 
 /// One of them; dropped, it is answered.
 struct Turn {
     all: InFlight,
-    asked: Repeatable,
+    key: [u8; 32],
 }
 
 impl InFlight {
-    fn enter(&self, asked: Repeatable) -> Option<Turn> {
+    fn enter(&self, key: [u8; 32]) -> Option<Turn> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(asked).then(|| Turn { all: self.clone(), asked })
+        all.insert(key).then(|| Turn { all: self.clone(), key })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.asked);
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 
@@ -335,5 +337,11 @@ mod tests {
         assert_eq!(idempotency_key(&headers).unwrap(), Some(b"a".to_vec()));
         headers.append("idempotency-key", HeaderValue::from_static("b"));
         assert!(idempotency_key(&headers).is_err());
+        let in_flight = InFlight::default();
+        let turn = in_flight.enter([1; 32]);
+        assert!(turn.is_some() && in_flight.enter([1; 32]).is_none());
+        assert!(in_flight.enter([2; 32]).is_some());
+        drop(turn);
+        assert!(in_flight.enter([1; 32]).is_some());
     }
 }

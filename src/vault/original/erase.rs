@@ -77,3 +77,6 @@ impl DoomedOriginal {
         Target { path: &self.path, token: self.token, identity }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,8 @@ pub(super) struct Kind {
     pub(super) blocked: &'static [&'static str],
     /// As pebble is by default: validation waits, up to so many seconds.
     pub(super) sleep_s: Option<u32>,
+    /// Of a hundred good nonces, so many are refused; 5 is pebble's default.
+    pub(super) nonces_refused: Option<u32>,
 }
 
 /// An authority: its ports, its files, and its processes while they run.
@@ -133,6 +135,9 @@ impl Pebble {
             None => pebble.env("PEBBLE_VA_NOSLEEP", "1"),
             Some(seconds) => pebble.env("PEBBLE_VA_SLEEPTIME", seconds.to_string()),
         };
+        if let Some(percent) = self.kind.nonces_refused {
+            pebble.env("PEBBLE_WFE_NONCEREJECT", percent.to_string());
+        }
         // Who validated a name once would not need the proof again.
         pebble.env("PEBBLE_AUTHZREUSE", "0");
         self.children.push(spawn(&mut pebble));

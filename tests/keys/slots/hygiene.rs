@@ -60,7 +60,12 @@ fn nothing_secret_lies_around() {
         // The point and the check, not the head that all shares of the set have.
         secrets.push(line[50..].to_owned());
     }
-    for key in [&old_key, &new_key] {
+    bench.daemon.wait_until("the call is sealed", |daemon| {
+        daemon.json(&["status"])["recordings"]["available"] == 1
+    });
+    secrets.push(data_key(&bench));
+    secrets.extend(own_tls_key(&bench));
+    for key in [&secrets[1..3], &secrets[5..]].concat() {
         let bytes: Vec<u8> =
             (0..32).map(|at| u8::from_str_radix(&key[at * 2..at * 2 + 2], 16).unwrap()).collect();
         let raw = files_with(&bench.daemon.state(), &bytes);
@@ -74,6 +79,34 @@ fn nothing_secret_lies_around() {
         files.retain(|path| !(number == 2 && path.ends_with("keys/root.key")));
         assert!(files.is_empty(), "secret {number} in {files:?}");
     }
+}
+
+/// The data key of a recording, as an export shows it outside of the state folder.
+fn data_key(bench: &Bench) -> String {
+    let id = bench.ok(&["recordings"])[0]["id"].as_str().unwrap().to_owned();
+    bench.ok(&["keys", "export", &id, "-o", &bench.arg("call.key")]);
+    let text = fs::read_to_string(bench.at("call.key")).unwrap();
+    let key = text.lines().find_map(|line| line.strip_prefix("key "));
+    key.unwrap().to_owned()
+}
+
+/// Has the daemon serve a certificate of ours; the private number of its key.
+fn own_tls_key(bench: &Bench) -> Option<String> {
+    let (crt, key) = (bench.arg("own.crt"), bench.arg("own.key"));
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]);
+    openssl.args(["-nodes", "-days", "90", "-subj", "/CN=own", "-keyout", &key, "-out", &crt]);
+    openssl.args(["-addext", "subjectAltName=DNS:localhost"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    if let Err(why) = common::run(&mut openssl) {
+        println!("without a key of openssl: {why}");
+        return None;
+    }
+    bench.ok(&["certs", "import", &crt, "--key", &key]);
+    let mut openssl = Command::new("openssl");
+    let der = openssl.args(["pkey", "-in", &key, "-outform", "DER"]).output().unwrap().stdout;
+    // The private number within the PKCS#8 of a P-256 key.
+    Some(der[36..68].iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Another process of the daemon's own user gets no core out of it, and SIGQUIT leaves none.

@@ -51,9 +51,9 @@ fn reach_of_backups(facts: &CertificateFacts) -> Vec<String> {
             sealed_to.as_deref().unwrap_or("of another party"),
         )),
         (Some(version), _) => says.push(format!(
-            "This certificate is not final by itself: whoever has an older copy of the catalog, \
-             of the sealed file and of the key store can open that copy, until the key versions \
-             up to {version} are destroyed. A statement of finality says when that is so.",
+            "This certificate is not final by itself: an older copy of the catalog and of the \
+             sealed file can be opened with the key versions up to {version}, as long as this \
+             host or a backup has them. A statement of finality says when that is over.",
         )),
     }
     match facts.backups {
@@ -69,7 +69,7 @@ fn reach_of_backups(facts: &CertificateFacts) -> Vec<String> {
 fn files(files: &[CertifiedFile]) -> Vec<String> {
     let mut groups: Vec<(bool, String, u64)> = Vec::new();
     for file in files {
-        let is_plain = file.kind == DoomedKind::Original;
+        let is_plain = file.kind.is_plaintext();
         let end = match &file.evidence {
             Some(evidence) => end_of(file, evidence, is_plain),
             None => "not there any more; how it ended is not known".to_owned(),

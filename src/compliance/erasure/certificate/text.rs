@@ -8,6 +8,7 @@ use crate::compliance::erasure::{ErasureReason, SelectedBy};
 use crate::domain::doomed::{DoomedKind, FileEvidence, JournalFate};
 use crate::domain::{DestructionEvidence, Overwrite};
 
+use super::fields::history_word;
 use super::{CertificateFacts, CertifiedFile, History, KeyFate, MetadataFate, Signed};
 
 /// A text that is not what it should be.
@@ -31,26 +32,25 @@ pub(super) fn statement(facts: &CertificateFacts, says: &[String]) -> String {
     out.put("previous", Hex(&facts.previous));
     out.put("issued at", facts.issued_at);
     out.put("recording", facts.recording);
-    out.put("conversation", maybe(facts.conversation));
-    out.put("data key", maybe(facts.data_key));
+    out.put("conversation", unknown_as_dash(facts.conversation));
+    out.put("data key", unknown_as_dash(facts.data_key));
     out.put("job", facts.job);
     out.put("chosen by", facts.selection.as_str());
     out.put("reason", facts.reason.as_str());
     out.put("requested by", &facts.requested_by);
-    out.put("approved by", maybe(facts.approved_by.as_ref()));
+    out.put("approved by", unknown_as_dash(facts.approved_by.as_ref()));
     out.put("planned at", facts.planned_at);
     out.put("nothing protected it at", facts.cleared_at);
     out.put("key", facts.key.as_str());
-    out.put("key version", maybe(facts.key_version));
-    out.put("sealed to", maybe(facts.sealed_to.as_ref()));
+    out.put("key version", unknown_as_dash(facts.key_version));
+    out.put("sealed to", unknown_as_dash(facts.sealed_to.as_ref()));
+    out.put("history", history_word(&facts.history));
     match &facts.history {
-        History::NeverInClear => out.put("history", NEVER_IN_CLEAR),
-        History::WasInClear { original } => {
-            out.put("history", WAS_IN_CLEAR);
-            out.put("original", if original.is_some() { DESTROYED } else { NONE });
-            if let Some(evidence) = original {
-                put_destruction(&mut out, "original", evidence);
-            }
+        History::NeverInClear => {}
+        History::WasInClear { original: None } => out.put("original", NONE),
+        History::WasInClear { original: Some(evidence) } => {
+            out.put("original", DESTROYED);
+            put_destruction(&mut out, "original", evidence);
         }
     }
     out.put("metadata", facts.metadata.as_str());
@@ -168,7 +168,7 @@ fn put_file(out: &mut Lines, number: usize, file: &CertifiedFile) {
     out.put(&label("journal"), evidence.journal.as_str());
     out.put(&label("moved"), yes_no(evidence.moved));
     out.put(&label("inode"), evidence.inode);
-    out.put(&label("extents"), maybe(evidence.extents.as_ref().map(|hash| Hex(hash))));
+    out.put(&label("extents"), unknown_as_dash(evidence.extents.as_ref().map(|hash| Hex(hash))));
     out.put(&label("overwritten at"), evidence.at);
 }
 
@@ -180,12 +180,11 @@ fn put_destruction(out: &mut Lines, whose: &str, evidence: &DestructionEvidence)
 }
 
 fn read_history(from: &mut Reader<'_>) -> Result<History, TextFault> {
-    let was_in_clear = |value: &str| match value {
-        NEVER_IN_CLEAR => Some(false),
-        WAS_IN_CLEAR => Some(true),
-        _ => None,
+    let unknown_end = History::WasInClear { original: None };
+    let named = |value: &str| {
+        [History::NeverInClear, unknown_end].into_iter().find(|one| history_word(one) == value)
     };
-    if !from.with("history", was_in_clear)? {
+    if from.with("history", named)? == History::NeverInClear {
         return Ok(History::NeverInClear);
     }
     let is_known = |value: &str| match value {
@@ -335,7 +334,8 @@ pub(super) fn moment(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(moment.as_millisecond()))
 }
 
-fn maybe(value: Option<impl Display>) -> String {
+/// `-` for what there is none of.
+pub(super) fn unknown_as_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| value.to_string())
 }
 
@@ -348,8 +348,6 @@ fn from_yes_no(text: &str) -> Option<bool> {
 }
 
 const TITLE: &str = "recseal certificate of erasure 1";
-const NEVER_IN_CLEAR: &str = "never_in_clear";
-const WAS_IN_CLEAR: &str = "was_in_clear";
 const DESTROYED: &str = "destroyed";
 const NOT_ATTESTED: &str = "not attested";
 pub(super) const SAYS: &str = "says";
