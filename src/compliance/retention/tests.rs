@@ -44,7 +44,8 @@ fn facts() -> RetentionFacts {
 #[test]
 fn the_longest_wins() {
     type Days = Option<i64>;
-    let rows: &[(&[(Option<u32>, Option<u32>)], Days, Days)] = &[
+    type KeepAndErase = (Option<u32>, Option<u32>);
+    let rows: &[(&[KeepAndErase], Days, Days)] = &[
         (&[], None, None),
         (&[(Some(10), None)], Some(10), None),
         (&[(None, Some(10))], None, Some(10)),

@@ -74,7 +74,7 @@ fn files(files: &[CertifiedFile]) -> Vec<String> {
             Some(evidence) => end_of(file, evidence, is_plain),
             None => "not there any more; how it ended is not known".to_owned(),
         };
-        match groups.iter_mut().find(|(plain, known, _)| (*plain, &*known) == (is_plain, &end)) {
+        match groups.iter_mut().find(|(plain, known, _)| *plain == is_plain && *known == end) {
             Some((_, _, count)) => *count += 1,
             None => groups.push((is_plain, end, 1)),
         }
