@@ -18,7 +18,7 @@ fn no_sentence_says_more_than_was_seen() {
         (O::JournalCopyPossible, J::FlushedZeroed, "overwritten with zeros", verified),
         (O::JournalCopyPossible, J::CopyPossible, "may hold some of its content", verified),
         (O::NotGuaranteedCow, J::NotApplicable, "copy-on-write", verified),
-        (O::NotGuaranteedCow, J::NotApplicable, keyless, "in the blocks where it lay"),
+        (O::NotGuaranteedCow, J::NotApplicable, keyless, "in the same blocks"),
         (O::NotGuaranteedShared, J::NotApplicable, "clone or snapshot", verified),
         (O::NotGuaranteedInlineOrCompressed, J::NotApplicable, "compressed", verified),
         (O::NotGuaranteedRemote, J::NotApplicable, "a server", verified),
