@@ -23,13 +23,14 @@ use recseal::vault::{
 use uuid::Uuid;
 
 type Row = (&'static str, String, String, &'static str);
+type Part = fn(&Path) -> Vec<Row>;
 
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let folder = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let wanted: Vec<_> = arguments.collect();
     let work = tempfile::tempdir_in(folder).expect("a folder to work in");
-    let parts: [(&str, fn(&Path) -> Vec<Row>); 3] =
+    let parts: [(&str, Part); 3] =
         [("large", one_gibibyte), ("small", many_small), ("beside", beside_a_recorder)];
     println!("\n| What | recseal | Peer in the same run | Goal |\n|---|---|---|---|");
     for (name, part) in parts {
@@ -208,7 +209,7 @@ fn median(times: &[Duration]) -> Duration {
     percentile(&mut times.to_vec(), 50)
 }
 
-fn percentile(times: &mut Vec<Duration>, percent: usize) -> Duration {
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort();
     times[(times.len() * percent / 100).min(times.len() - 1)]
 }
