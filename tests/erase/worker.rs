@@ -100,8 +100,14 @@ pub fn ground_at(folder: &Path) -> Ground {
 pub fn prepare(folder: &Path, layout: &str) {
     std::fs::create_dir_all(folder.join("store")).expect("a store");
     std::fs::create_dir_all(folder.join("incoming")).expect("a folder beside it");
-    let config = format!("[[store]]\npath = \"STORE\"\nlayout = \"{layout}\"\n");
+    let config = format!(
+        "[vault]\nreserve = \"1MiB\"\n[[store]]\npath = \"STORE\"\nlayout = \"{layout}\"\n"
+    );
     std::fs::write(folder.join("config"), config).expect("a configuration");
+    for place in ["config", "."] {
+        let file = std::fs::File::open(folder.join(place)).expect("what was just made");
+        file.sync_all().expect("it is durable");
+    }
 }
 
 /// What a file of this stem holds; a sidecar, by its name.
