@@ -33,13 +33,26 @@ pub fn try_read_lease(file: &File) -> io::Result<LeaseVerdict> {
     try_lease(file, libc::F_RDLCK)
 }
 
-/// Asks whether anybody but `file` has this file open at all, in this process or another.
+/// Asks whether anybody but `file` has this file open at all, in this process or another. Whoever
+/// has gets a moment, some 20 ms: a child that this process starts holds every descriptor of it
+/// until it becomes another program.
 ///
 /// # Errors
 ///
 /// As [`try_read_lease`].
 pub fn try_write_lease(file: &File) -> io::Result<LeaseVerdict> {
+    for _ in 0..LEASE_TRIES {
+        match try_lease(file, libc::F_WRLCK)? {
+            LeaseVerdict::Busy => pause_a_moment(),
+            verdict => return Ok(verdict),
+        }
+    }
     try_lease(file, libc::F_WRLCK)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a millisecond, and nothing that could be waited for")]
+fn pause_a_moment() {
+    std::thread::sleep(std::time::Duration::from_millis(1));
 }
 
 /// Starts writing dirty pages of `file` to the disk and does not wait, so that the sync at the
@@ -376,6 +389,7 @@ struct FiemapExtent {
 
 const EXTENTS_PER_CALL: usize = 64;
 const EXTENTS_MAX: usize = 1 << 20;
+const LEASE_TRIES: u32 = 20;
 /// `_IOWR('f', 11, struct fiemap)`.
 const FS_IOC_FIEMAP: libc::Ioctl = 0xC020_660B_u32 as libc::Ioctl;
 /// `_IOR('v', 1, long)`; its number tells the length of a long.
