@@ -4,6 +4,7 @@
 //! views. A [`StorePath`] may hold a phone number, so it prints as nothing: whoever needs the
 //! bytes says [`StorePath::expose_bytes`], and that word can be searched for.
 
+pub mod conversation;
 pub mod doomed;
 mod journal;
 pub mod lifecycle;

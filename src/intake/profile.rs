@@ -205,9 +205,21 @@ const FREESWITCH: Profile = Profile {
     sidecars: &[SidecarRule::Stem(&["cdr.json", "cdr.xml"]), SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{uuid}", "{text}_{uuid}"],
     leftovers: &[
-        Leftover { folder: "/var/log/freeswitch/json_cdr", files: "*", what: "call records; failed posts stay here" },
-        Leftover { folder: "/var/log/freeswitch/xml_cdr", files: "*", what: "call records; failed posts stay here" },
-        Leftover { folder: "", files: "*", what: "recordings in the database of FusionPBX, written back for waveforms" },
+        Leftover {
+            folder: "/var/log/freeswitch/json_cdr",
+            files: "*",
+            what: "call records; failed posts stay here",
+        },
+        Leftover {
+            folder: "/var/log/freeswitch/xml_cdr",
+            files: "*",
+            what: "call records; failed posts stay here",
+        },
+        Leftover {
+            folder: "",
+            files: "*",
+            what: "recordings in the database of FusionPBX, written back for waveforms",
+        },
     ],
 };
 
@@ -241,7 +253,11 @@ const OREKA: Profile = Profile {
     sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{at}_{call}"],
     leftovers: &[
-        Leftover { folder: "/var/log/orkaudio/audio", files: "*.mcf", what: "captured calls that were not worked up" },
+        Leftover {
+            folder: "/var/log/orkaudio/audio",
+            files: "*.mcf",
+            what: "captured calls that were not worked up",
+        },
         Leftover { folder: "/var/log/orkaudio", files: "tapelist.log", what: "who called whom" },
     ],
 };
@@ -256,9 +272,11 @@ const JIBRI: Profile = Profile {
     temporary: &[],
     sidecars: &[SidecarRule::Folder("metadata.json"), SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{room}_{at}"],
-    leftovers: &[
-        Leftover { folder: "/tmp/recordings", files: "*", what: "recordings from before the folder was changed" },
-    ],
+    leftovers: &[Leftover {
+        folder: "/tmp/recordings",
+        files: "*",
+        what: "recordings from before the folder was changed",
+    }],
 };
 
 /// The store is the folder `recording` itself, because the flags lie in it: `raw/{meeting}` holds
@@ -297,12 +315,32 @@ const BIGBLUEBUTTON: Profile = Profile {
     sidecars: &[SidecarRule::Tree("events.xml")],
     naming: &["{meeting}-{tag}", "{meeting}"],
     leftovers: &[
-        Leftover { folder: "/var/freeswitch/meetings", files: "*", what: "sound until it is archived" },
-        Leftover { folder: "/var/lib/bbb-webrtc-recorder", files: "*", what: "video until it is archived" },
+        Leftover {
+            folder: "/var/freeswitch/meetings",
+            files: "*",
+            what: "sound until it is archived",
+        },
+        Leftover {
+            folder: "/var/lib/bbb-webrtc-recorder",
+            files: "*",
+            what: "video until it is archived",
+        },
         Leftover { folder: "/var/kurento", files: "*", what: "video until it is archived" },
-        Leftover { folder: "/var/bigbluebutton/published", files: "*", what: "what is played back" },
-        Leftover { folder: "/var/bigbluebutton/events", files: "*", what: "what was written in meetings" },
-        Leftover { folder: "", files: "*", what: "`process` and `publish` beside `raw`, after a failure" },
+        Leftover {
+            folder: "/var/bigbluebutton/published",
+            files: "*",
+            what: "what is played back",
+        },
+        Leftover {
+            folder: "/var/bigbluebutton/events",
+            files: "*",
+            what: "what was written in meetings",
+        },
+        Leftover {
+            folder: "",
+            files: "*",
+            what: "`process` and `publish` beside `raw`, after a failure",
+        },
     ],
 };
 
@@ -316,9 +354,11 @@ const LIVEKIT: Profile = Profile {
     temporary: &[],
     sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{room}-{at}"],
-    leftovers: &[
-        Leftover { folder: "/home/egress/tmp", files: "*", what: "recordings before they are uploaded" },
-    ],
+    leftovers: &[Leftover {
+        folder: "/home/egress/tmp",
+        files: "*",
+        what: "recordings before they are uploaded",
+    }],
 };
 
 /// Hybrid MP4 plays while it is still written, and is rewritten in place at stop: only the closed
@@ -330,9 +370,11 @@ const OBS: Profile = Profile {
     temporary: &[],
     sidecars: &[SidecarRule::Stem(TEXT_SUFFIXES)],
     naming: &["{at}", "{text} {at}"],
-    leftovers: &[
-        Leftover { folder: "", files: "*.mkv", what: "what stays after `Remux Recordings`" },
-    ],
+    leftovers: &[Leftover {
+        folder: "",
+        files: "*.mkv",
+        what: "what stays after `Remux Recordings`",
+    }],
 };
 
 /// Of Asterisk, and of what is built on it.

@@ -191,8 +191,7 @@ impl Engine {
             RecordingState::Quarantined => true,
             _ => false,
         };
-        let is_at_rest = is_at_rest
-            && (tx.stored_key(id)?.is_some() || tx.copies(id)?.is_empty());
+        let is_at_rest = is_at_rest && (tx.stored_key(id)?.is_some() || tx.copies(id)?.is_empty());
         if !is_at_rest {
             tx.postpone_erasure(id, now.plus(NOT_AT_REST), "not_at_rest")?;
             return Ok(Begun::Waits);

@@ -115,7 +115,9 @@ pub(super) fn check(facts: &CertificateFacts) -> Result<(), CertificateRefusal> 
             DoomedKind::Sealed(_) if is_plaintext => {
                 return Err(R::SealedPlaintext { file: number });
             }
-            DoomedKind::Original | DoomedKind::Leftover if facts.history == History::NeverInClear => {
+            DoomedKind::Original | DoomedKind::Leftover
+                if facts.history == History::NeverInClear =>
+            {
                 return Err(R::NeverInClear);
             }
             DoomedKind::Sealed(_) | DoomedKind::Original | DoomedKind::Leftover => {}
