@@ -10,9 +10,17 @@
 //! ```
 //!
 //! What came from outside is a [`ConversationInput`]: its ids are the caller's, and nothing of it
-//! is trusted but its shape. Every text about a person is [`Personal`], which prints as nothing.
+//! is trusted but its shape. What we keep of it is a [`StoredConversation`]: every cell that may
+//! be anonymized has an id. Every text about a person is [`Personal`], which prints as nothing.
+
+mod stored;
 
 use std::fmt;
+
+pub use stored::{
+    MediaStatus, StoredConversation, StoredMessage, StoredParticipant, StoredRecording,
+    StoredSegment,
+};
 
 use crate::clock::Timestamp;
 
