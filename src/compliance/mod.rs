@@ -15,4 +15,5 @@ pub mod person;
 pub mod request;
 pub mod retention;
 pub mod reviewable;
+pub mod search;
 pub mod tag;
