@@ -208,11 +208,7 @@ impl Plan {
     /// What is stored afterwards, of the conversation the plan was made for.
     pub fn applied_to(&self, conversation: &StoredConversation) -> StoredConversation {
         let mut after = conversation.clone();
-        for (cell, placeholder) in &self.cells {
-            if let Some(value) = cells::value_mut(&mut after, cell) {
-                *value = Personal::from(placeholder.as_str());
-            }
-        }
+        put_placeholders(&mut after, &self.cells);
         let recordings = after.segments.iter_mut().flat_map(|segment| &mut segment.recordings);
         for recording in recordings.filter(|one| self.media.contains(&one.id)) {
             recording.media = MediaStatus::PlannedForDeletion;
@@ -265,6 +261,27 @@ pub fn plan(
         media,
         left_out,
     })
+}
+
+/// Takes from `conversation`, which is not stored yet, what `config` took from it before: a second
+/// import brings back what was anonymized. Nobody is asked, since nothing that is kept is lost.
+/// Media is left alone.
+pub fn again(
+    conversation: &StoredConversation,
+    config: &FieldConfig,
+    keys: &MetadataKeys,
+) -> StoredConversation {
+    let mut after = conversation.clone();
+    put_placeholders(&mut after, &cells::chosen(conversation, config, keys));
+    after
+}
+
+fn put_placeholders(conversation: &mut StoredConversation, cells: &[(Cell, Placeholder)]) {
+    for (cell, placeholder) in cells {
+        if let Some(value) = cells::value_mut(conversation, cell) {
+            *value = Personal::from(placeholder.as_str());
+        }
+    }
 }
 
 fn keeps_fields(protection: &Protection) -> bool {

@@ -167,6 +167,15 @@ impl FieldConfig {
         self.keys.iter().map(String::as_str)
     }
 
+    /// What this one and `other` together take away: what was ever taken from a conversation that
+    /// was anonymized twice. The version is this one's.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.basic.extend(&other.basic);
+        self.keys.extend(other.keys.iter().cloned());
+        self
+    }
+
     /// Counts the saves; the ETag of the page.
     pub fn version(&self) -> u64 {
         self.version

@@ -6,6 +6,7 @@
 pub mod anonymize;
 pub mod audit;
 pub mod consent;
+pub mod conversation;
 pub mod erasure;
 pub mod export;
 pub mod field;
