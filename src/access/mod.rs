@@ -10,6 +10,7 @@
 //!   tokens cannot make themselves one that plays media.
 
 pub mod password;
+pub mod roles;
 pub mod token;
 
 use std::fmt;

@@ -288,7 +288,7 @@ mod tests {
         ] {
             let edited = tag(id, "VIP", pair);
             let after = tagged.clone().applied(&tagged.edit(&vip, &edited));
-            let on_segments = shown(&after, &[edited.clone()], &edited).1;
+            let on_segments = shown(&after, std::slice::from_ref(&edited), &edited).1;
             assert_eq!(on_segments, count, "{pair:?}");
             let having =
                 after.segments.iter().filter(|(_, known)| known.contains_key("LEVEL")).count();
@@ -297,7 +297,11 @@ mod tests {
         let plain = tag(id, "VIP", None);
         let became = tagged.edit(&plain, &vip);
         let after = tagged.clone().applied(&became);
-        assert_eq!(shown(&after, &[vip.clone()], &vip), (1, 7), "a plain tag became a data tag");
+        assert_eq!(
+            shown(&after, std::slice::from_ref(&vip), &vip),
+            (1, 7),
+            "a plain tag became a data tag"
+        );
         assert!(before.edit(&vip, &plain).is_empty(), "the conversation does not have it");
     }
 
