@@ -233,8 +233,8 @@ mod tests {
         Principal::local(0, 0)
     }
 
-    /// Planted faults: one step alone looked at; a role that takes in itself by way of another; a
-    /// name of the program's own; an unknown role taken for an empty one.
+    /// Planted faults: one step alone looked at; a role taken in by two ways called a circle; a
+    /// circle let through; a name of the program's own; an unknown role taken for an empty one.
     #[test]
     fn roles_are_made_of_roles() {
         let roles = Roles::default()
@@ -278,7 +278,7 @@ mod tests {
         }
     }
 
-    /// Planted faults: one half of a pair is enough; the requester's name compared with case.
+    /// Planted fault: one half of a pair is enough.
     #[test]
     fn keys_and_deletion_are_kept_apart() {
         let duties = Duties::default();
@@ -296,7 +296,8 @@ mod tests {
         assert_eq!(Duties::apart(Vec::new()).conflict(Permission::ALL), None);
     }
 
-    /// Planted faults: the same person twice; the last moment still good; no permission asked.
+    /// Planted faults: the requester's name compared with case; the last moment still good; no
+    /// permission asked for.
     #[test]
     fn a_second_person_agrees_in_time() {
         let at = Timestamp::from_millis;

@@ -75,8 +75,8 @@ impl Purpose {
 pub struct ConsentRecord {
     /// Its id.
     pub id: ConsentId,
-    /// Of whom.
-    pub person: PersonHandle,
+    /// Of whom: every handle the person was known by when it was recorded.
+    pub persons: Vec<PersonHandle>,
     /// What for.
     pub purpose: Purpose,
     /// Given, or withdrawn.
@@ -87,6 +87,13 @@ pub struct ConsentRecord {
     pub evidence: Option<Personal>,
     /// The conversation it came with.
     pub conversation: Option<ConversationId>,
+}
+
+impl ConsentRecord {
+    /// True if it is about somebody known by one of `handles`.
+    pub fn is_of(&self, handles: &[PersonHandle]) -> bool {
+        self.persons.iter().any(|person| handles.contains(person))
+    }
 }
 
 /// What holds now of one person and purpose.
@@ -114,9 +121,9 @@ pub fn state(
     purpose: &Purpose,
     now: Timestamp,
 ) -> ConsentState {
-    let about_it = records
-        .iter()
-        .filter(|record| record.person == person && record.purpose == *purpose && record.at <= now);
+    let about_it = records.iter().filter(|record| {
+        record.persons.contains(&person) && record.purpose == *purpose && record.at <= now
+    });
     match about_it.max_by_key(|record| (record.at, !record.given)) {
         None => ConsentState::Unknown,
         Some(ConsentRecord { given: true, at, .. }) => ConsentState::Given { since: *at },
@@ -206,7 +213,7 @@ pub struct ConsentFilter {
 impl ConsentFilter {
     /// True if `record` is wanted.
     pub fn matches(&self, record: &ConsentRecord) -> bool {
-        self.persons.as_ref().is_none_or(|persons| persons.contains(&record.person))
+        self.persons.as_ref().is_none_or(|persons| record.is_of(persons))
             && self.purpose.as_ref().is_none_or(|purpose| *purpose == record.purpose)
             && self.given.is_none_or(|given| given == record.given)
             && self.from.is_none_or(|from| from <= record.at)
@@ -232,7 +239,7 @@ fn withdrawal(
     }
     let mut others: Vec<_> = records
         .iter()
-        .filter(|record| record.person == person && !is_about_giving_away(&record.purpose))
+        .filter(|record| record.persons.contains(&person) && !is_about_giving_away(&record.purpose))
         .map(|record| &record.purpose)
         .collect();
     others.sort_unstable();
@@ -269,7 +276,7 @@ mod tests {
     fn record(person: PersonHandle, purpose: &str, given: bool, millis: i64) -> ConsentRecord {
         ConsentRecord {
             id: ConsentId::new(),
-            person,
+            persons: vec![person],
             purpose: Purpose::from_name(purpose).unwrap(),
             given,
             at: at(millis),

@@ -231,7 +231,7 @@ pub fn export(
             export.media_of(conversation, beside);
             let subject = Subject::new(conversation, participants);
             export.without_other_people(&subject);
-            export.consents.retain(|record| handles.contains(&record.person));
+            export.consents.retain(|record| record.is_of(handles));
             if beside.is_held {
                 export.without_contents(Why::Held, |_| false);
             }

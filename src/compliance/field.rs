@@ -343,8 +343,7 @@ mod tests {
         }
     }
 
-    /// Planted faults: one activity for both groups; a version that counts without a change; a
-    /// choice there and back again taken for one.
+    /// Planted faults: one activity for both groups; a version that counts without a change.
     #[test]
     fn each_group_has_its_activity() {
         use FieldActivity::{FieldConfigUpdate, MetadataKeyUpdate};
@@ -380,8 +379,8 @@ mod tests {
         }
     }
 
-    /// Planted faults: the correlation key let through with a warning; the first good key saved
-    /// although the second is refused; an unknown key accepted; the version not compared.
+    /// Planted faults: the correlation key let through; an unknown key accepted; the version not
+    /// compared.
     #[test]
     fn a_save_is_all_or_nothing() {
         let saved = FieldConfig::default();

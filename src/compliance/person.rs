@@ -102,16 +102,18 @@ impl Identifier {
         (!normalized.is_empty()).then(|| Self { kind, normalized: normalized.into() })
     }
 
-    /// What a person typed to name somebody: a number, an address, else a name.
-    pub fn guess(value: &str, plan: &NumberPlan) -> Option<Self> {
-        let kind = match recognise(value) {
-            ValueKind::Phone => IdentifierKind::Phone,
-            ValueKind::Email => IdentifierKind::Email,
-            ValueKind::Chat => IdentifierKind::ChatAddress,
-            ValueKind::Ipv4 | ValueKind::Ipv6 => return None,
-            ValueKind::Plain => IdentifierKind::Name,
+    /// Everything that `value`, typed to name somebody, can mean: a number or an address if it looks
+    /// like one; else an extension, a chat address, an id of another system, or a name.
+    pub fn readings(value: &str, plan: &NumberPlan) -> Vec<Self> {
+        use IdentifierKind as K;
+        let kinds: &[K] = match recognise(value) {
+            ValueKind::Phone => &[K::Phone],
+            ValueKind::Email => &[K::Email],
+            ValueKind::Chat => &[K::ChatAddress],
+            ValueKind::Ipv4 | ValueKind::Ipv6 => &[],
+            ValueKind::Plain => &[K::Phone, K::ChatAddress, K::ExternalId, K::Name],
         };
-        Self::new(kind, value, plan)
+        kinds.iter().filter_map(|kind| Self::new(*kind, value, plan)).collect()
     }
 
     /// What kind of word.
@@ -160,7 +162,9 @@ pub fn identifiers_of(participant: &StoredParticipant, plan: &NumberPlan) -> Vec
             ValueKind::Phone => Some(K::Phone),
             ValueKind::Email => Some(K::Email),
             ValueKind::Chat => Some(K::ChatAddress),
-            ValueKind::Ipv4 | ValueKind::Ipv6 | ValueKind::Plain => None,
+            ValueKind::Plain => None,
+            // A host is nobody, whatever field it stands in.
+            ValueKind::Ipv4 | ValueKind::Ipv6 => continue,
         };
         found.extend(by_value.and_then(|kind| Identifier::new(kind, value, plan)));
         found.extend(Identifier::new(kind, value, plan));
@@ -170,14 +174,38 @@ pub fn identifiers_of(participant: &StoredParticipant, plan: &NumberPlan) -> Vec
     found
 }
 
-/// The participants of `conversation` who are known by one of `identifiers`. A name counts only
-/// where it is all that was asked for.
+/// Who is meant by a word that came with `conversation`, a consent's `person` say: everything the
+/// participants of that number, address or name are known by; if there are none, the word itself as
+/// a number, an address, or else an id of another system.
+pub fn meant(conversation: &StoredConversation, word: &str, plan: &NumberPlan) -> Vec<Identifier> {
+    let readings = Identifier::readings(word, plan);
+    let mut found: Vec<_> = conversation
+        .participants
+        .iter()
+        .map(|participant| identifiers_of(participant, plan))
+        .filter(|known| known.iter().any(|one| readings.contains(one)))
+        .flatten()
+        .collect();
+    if found.is_empty() {
+        let is_plain = readings.iter().any(|one| one.kind == IdentifierKind::Name);
+        let stands = |one: &Identifier| !is_plain || one.kind == IdentifierKind::ExternalId;
+        found.extend(readings.into_iter().filter(stands));
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The participants of `conversation` who are known by one of `identifiers`. A name counts
+/// unless a number or an email address was asked for with it.
 pub fn found_in(
     conversation: &StoredConversation,
     identifiers: &[Identifier],
     plan: &NumberPlan,
 ) -> Vec<ParticipantId> {
-    let has_better = identifiers.iter().any(|one| one.kind != IdentifierKind::Name);
+    let has_better = identifiers
+        .iter()
+        .any(|one| matches!(one.kind, IdentifierKind::Phone | IdentifierKind::Email));
     let is_asked = |one: &Identifier| {
         identifiers.contains(one) && !(has_better && one.kind == IdentifierKind::Name)
     };
@@ -261,7 +289,7 @@ mod tests {
         }
     }
 
-    /// Planted faults: the plus kept; the trunk prefix kept; `00` kept; the extension dropped;
+    /// Planted faults: the trunk prefix kept; `00` kept; the extension dropped;
     /// upper case kept; the resource kept; the case of an external id dropped.
     #[test]
     fn however_it_is_written_it_is_one_form() {
@@ -321,7 +349,7 @@ mod tests {
     }
 
     /// Planted faults: the field alone asked; a name that finds people although a number was
-    /// given with it.
+    /// given with it; a plain word read as a name alone.
     #[test]
     fn a_person_is_found_under_every_word() {
         let none = NumberPlan::default();
@@ -349,13 +377,27 @@ mod tests {
             (&["12025550143"][..], vec![ann.id]),
             (&["+1 202 555 0199"], vec![bob.id]),
             (&["Ann Example"], vec![ann.id, bob.id]),
+            (&["BOB"], vec![bob.id]),
+            (&["1001"], vec![ann.id]),
             (&["12025550143", "Ann Example"], vec![ann.id]),
             (&["ann@example.org"], vec![]),
             (&["192.0.2.7"], vec![]),
         ] {
             let asked: Vec<_> =
-                words.iter().filter_map(|word| Identifier::guess(word, &none)).collect();
+                words.iter().flat_map(|word| Identifier::readings(word, &none)).collect();
             assert_eq!(found_in(&conversation, &asked, &none), expected, "{words:?}");
+        }
+        for (word, expected) in [
+            ("12025550199", vec!["12025550199", "bob", "ann example"]),
+            ("+49 711 1234567", vec!["497111234567"]),
+            ("Kd-77", vec!["Kd-77"]),
+            ("bob", vec!["12025550199", "bob", "ann example"]),
+            ("192.0.2.7", vec![]),
+        ] {
+            let found = meant(&conversation, word, &none);
+            let found: Vec<_> =
+                found.iter().map(|one| one.normalized().expose_personal()).collect();
+            assert_eq!(found, expected, "{word}");
         }
     }
 }

@@ -157,8 +157,8 @@ impl SearchForm {
         let tags = self.tags.into_iter().map(|name| check_text(&name).map(|()| name));
         let participants = self.participants.into_iter().map(|text| {
             check_text(&text)?;
-            let identifier = Identifier::guess(&text, plan);
-            Ok(ParticipantTerm { text: text.trim().into(), identifier })
+            let identifiers = Identifier::readings(&text, plan);
+            Ok(ParticipantTerm { text: text.trim().into(), identifiers })
         });
         Ok(SearchQuery {
             terms: terms.collect::<Result<_, _>>()?,
@@ -318,8 +318,8 @@ pub struct MetadataTerm {
 pub struct ParticipantTerm {
     /// As typed: words of a name, or an IP address.
     pub text: Personal,
-    /// What it is in its one form, if it is a number, an address or a name.
-    pub identifier: Option<Identifier>,
+    /// Everything it can mean; any of it is enough.
+    pub identifiers: Vec<Identifier>,
 }
 
 /// In which order hits come.

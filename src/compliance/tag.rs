@@ -414,13 +414,13 @@ mod tests {
     #[test]
     fn names_complete_as_typed() {
         let mut tags = Tag::built_in();
-        for name in ["Consent renewed", "No consent", "Zo\u{eb}", "Reconsent"] {
+        for name in ["Consent renewed", "No consent", "Zo\u{eb}", "Disconsent"] {
             tags.push(Tag::own(TagId::new(), form(name), &[]).unwrap());
         }
         let names = |typed: &str, limit| -> Vec<&str> {
             complete(&tags, typed, limit).into_iter().map(Tag::name).collect()
         };
-        let consent = ["Consent renewed", "GDPR 6(1)(a) Consent", "No consent", "Reconsent"];
+        let consent = ["Consent renewed", "GDPR 6(1)(a) Consent", "No consent", "Disconsent"];
         assert_eq!(names("CONSENT", 9), consent);
         assert_eq!(names("consent", 1), consent[..1]);
         assert_eq!(names("zoe", 9), ["Zo\u{eb}"]);

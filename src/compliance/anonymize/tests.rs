@@ -116,8 +116,7 @@ fn field_and_value_decide_together() {
     }
 }
 
-/// Planted faults: the room left out; messages left out; texts of calls left out; a number in a
-/// text replaced although texts were not chosen.
+/// Planted faults: the room left out; messages left out; texts of calls left out.
 #[test]
 fn texts_go_together_or_not_at_all() {
     let mut email = segment(SegmentKind::Email);

@@ -44,8 +44,7 @@ fn ids() -> impl FnMut() -> Uuid {
     }
 }
 
-/// Planted faults: a second key kept in silence; an id twice; the place without its number; a
-/// zero character stored.
+/// Planted faults: a second key kept in silence; an id twice; a zero character stored.
 #[test]
 fn a_bad_input_says_where() {
     type Spoil = fn(&mut ConversationInput);

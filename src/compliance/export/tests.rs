@@ -56,7 +56,7 @@ fn conversation(others: &[StoredParticipant]) -> StoredConversation {
 fn beside() -> Beside {
     let record = |person| ConsentRecord {
         id: ConsentId::new(),
-        person,
+        persons: vec![person],
         purpose: super::super::consent::Purpose::Recording,
         given: true,
         at: Timestamp::from_millis(1),

@@ -173,8 +173,8 @@ mod tests {
         }
     }
 
-    /// Planted faults: 44 days; the weekend moves a CCPA date; a month of 30 days; the third month
-    /// reckoned from the end of the first; a holiday on the last day.
+    /// Planted faults: 44 days; the weekend moves a CCPA date; a month of 30 days; a GDPR date that
+    /// no weekend and no holiday moves.
     #[test]
     fn every_clock_of_both_laws() {
         let days = WorkingDays::without([date(2026, 4, 3), date(2026, 4, 6)]);
@@ -196,8 +196,8 @@ mod tests {
         }
     }
 
-    /// Planted faults: a GDPR request to be confirmed in ten days; an opt-out without its own date;
-    /// what was confirmed still due.
+    /// Planted faults: a GDPR request to be confirmed; an opt-out in ten days; what was confirmed
+    /// still due.
     #[test]
     fn each_law_has_its_deadlines() {
         use DeadlineKind::{Acknowledge, ActOnOptOut, Answer};

@@ -108,7 +108,8 @@ mod tests {
     use crate::compliance::request::{Manner, RequestOutcome};
     use crate::domain::RequestId;
 
-    /// Planted faults: folded at 76 bytes; a character cut in two; commas as they are; LF alone.
+    /// Planted faults: folded at 76 bytes; characters counted for bytes; commas as they are; LF
+    /// alone.
     #[test]
     fn lines_are_folded_and_escaped() {
         let mut lines = Lines::default();
@@ -124,7 +125,7 @@ mod tests {
         }
     }
 
-    /// Planted faults: closed requests listed; the day after as the last; the handle in the UID.
+    /// Planted faults: closed requests listed; the day after as the last.
     #[test]
     fn a_calendar_of_what_is_due_and_of_nobody() {
         let days = WorkingDays::default();

@@ -7,7 +7,7 @@ fn request(law: Law, right: Right) -> Request {
     Request::received(RequestId::new(), what, date(2026, 1, 5), vec![PersonHandle([1; 32])])
 }
 
-/// Planted faults: `Closed` given a way out; work begun after the end.
+/// Planted fault: `Closed` given a way out.
 #[test]
 fn all_pairs_of_a_life() {
     use {RequestEvent as E, RequestState as S};

@@ -121,10 +121,9 @@ fn has_participant(
 ) -> bool {
     let asked = term.text.expose_personal();
     let is_it = |one: &StoredParticipant| {
-        let by_word = term.identifier.as_ref();
         let by_ip = one.ip.as_ref().is_some_and(|ip| ip.expose_personal().trim() == asked);
         by_ip
-            || by_word.is_some_and(|word| identifiers_of(one, plan).contains(word))
+            || identifiers_of(one, plan).iter().any(|known| term.identifiers.contains(known))
             || one.name.as_ref().is_some_and(|name| holds_words(name.expose_personal(), asked))
     };
     conversation.participants.iter().any(is_it)

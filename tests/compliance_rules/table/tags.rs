@@ -226,7 +226,7 @@ pub(super) fn withdrawal_lifts() {
     let ann = PersonHandle([1; 32]);
     let said = |given, millis| ConsentRecord {
         id: ConsentId::new(),
-        person: ann,
+        persons: vec![ann],
         purpose: Purpose::Recording,
         given,
         at: Timestamp::from_millis(millis),
