@@ -7,11 +7,13 @@ use recseal::compliance::anonymize::{self, Protections};
 use recseal::compliance::export::{self, Beside, Purpose, Sight};
 use recseal::compliance::field::{BasicField, FieldConfig, MetadataKeys};
 use recseal::compliance::hold::Protection;
-use recseal::compliance::person::NumberPlan;
+use recseal::compliance::person::value::{holds_number, recognise};
+use recseal::compliance::person::{Identifier, IdentifierKind, NumberPlan};
 use recseal::compliance::reviewable::{self, Reviewable};
-use recseal::compliance::search::SearchForm;
+use recseal::compliance::search::highlight::{excerpt, occurrences};
 use recseal::compliance::search::meaning::{Searched, search};
-use recseal::compliance::tag::LegalBasis;
+use recseal::compliance::search::{SearchForm, Sense};
+use recseal::compliance::tag::{LegalBasis, Tag, complete};
 use recseal::domain::conversation::{
     MediaStatus, Personal, SegmentKind, StoredConversation, StoredMessage, StoredParticipant,
     StoredRecording, StoredSegment,
@@ -265,7 +267,7 @@ proptest! {
         prop_assert_eq!(reviewable::judge(&after), expected);
     }
 
-    /// Planted fault: rooms searched in as they were; addresses found by a part.
+    /// Planted faults: rooms left as they were; addresses left that look like none.
     #[test]
     fn search_never_finds_what_was_anonymized(
         before in conversations(),
@@ -316,4 +318,83 @@ proptest! {
             prop_assert_eq!(&old.recordings, &new.recordings);
         }
     }
+
+    /// Planted faults: a scheme cut off in the middle of a character; a hit that ends inside one.
+    #[test]
+    fn no_text_makes_a_panic(text in any_text(), word in any_text(), radius in 0..20_usize) {
+        let plan = NumberPlan {
+            country: Some("49".to_owned()),
+            trunk_prefix: Some("0".to_owned()),
+            international_prefix: None,
+        };
+        recognise(&text);
+        holds_number(&text);
+        for kind in IdentifierKind::ALL {
+            if let Some(found) = Identifier::new(kind, &text, &plan) {
+                prop_assert!(!found.normalized().is_empty());
+            }
+        }
+        complete(&Tag::built_in(), &text, 3);
+        if let Ok(form) = SearchForm::from_line(&text) {
+            let _ = form.validate(&plan);
+        }
+        let terms = vec![(Sense::Include, None, word)];
+        let form = SearchForm { terms, ..SearchForm::default() };
+        let Ok(query) = form.validate(&plan) else { return Ok(()) };
+        let mut last = 0;
+        for hit in occurrences(&text, &query.terms()[0]) {
+            prop_assert!(last <= hit.start && hit.start < hit.end);
+            last = hit.end;
+            let found = excerpt(&text, hit.clone(), radius);
+            prop_assert_eq!(found.hit.expose_personal(), &text[hit]);
+            prop_assert!(found.before.expose_personal().chars().count() <= radius);
+            prop_assert!(found.after.expose_personal().chars().count() <= radius);
+        }
+    }
+}
+
+/// Pieces that mean something to some reader, put together at random, and any text at all.
+fn any_text() -> impl Strategy<Value = String> {
+    const PIECES: &[&str] = &[
+        "a",
+        "B",
+        "zo\u{eb}",
+        "e\u{301}",
+        "\u{130}",
+        "\u{df}",
+        "\u{6771}\u{4eac}",
+        "\u{1f4c5}",
+        "0",
+        "+1",
+        "555",
+        "0143",
+        ":",
+        "::",
+        "@",
+        "[",
+        "]",
+        "/",
+        "%",
+        "\"",
+        "-",
+        " ",
+        ";ext=",
+        "x",
+        "sip:",
+        "TEL:",
+        "mailto:",
+        "<",
+        ">",
+        "tag:",
+        "from:",
+        "meta.",
+        "meta.K:",
+        "2026-01-01",
+        ".",
+        "*",
+        "(",
+        "\u{661}",
+    ];
+    let pieces = prop::collection::vec(prop::sample::select(PIECES), 0..12);
+    prop_oneof![3 => pieces.prop_map(|pieces| pieces.concat()), 1 => any::<String>()]
 }
