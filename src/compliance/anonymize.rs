@@ -32,6 +32,8 @@ mod cells;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use crate::clock::Timestamp;
 use crate::domain::conversation::{MediaStatus, Personal, StoredConversation};
 use crate::domain::{ConversationId, MessageId, ParticipantId, RecordingId, SegmentId};
@@ -276,12 +278,14 @@ pub fn again(
     after
 }
 
-fn put_placeholders(conversation: &mut StoredConversation, cells: &[(Cell, Placeholder)]) {
-    for (cell, placeholder) in cells {
-        if let Some(value) = cells::value_mut(conversation, cell) {
+fn put_placeholders(conversation: &mut StoredConversation, planned: &[(Cell, Placeholder)]) {
+    let planned: BTreeMap<&Cell, Placeholder> =
+        planned.iter().map(|(cell, placeholder)| (cell, *placeholder)).collect();
+    cells::each(conversation, |cell, value| {
+        if let Some(placeholder) = planned.get(&cell) {
             *value = Personal::from(placeholder.as_str());
         }
-    }
+    });
 }
 
 fn keeps_fields(protection: &Protection) -> bool {

@@ -425,10 +425,7 @@ mod tests {
         assert_eq!(names("consent", 1), consent[..1]);
         assert_eq!(names("zoe", 9), ["Zo\u{eb}"]);
         assert_eq!(names("6(1)(f", 9), ["GDPR 6(1)(f) Legitimate interests"]);
-        assert_eq!(
-            names("", 3),
-            ["Consent renewed", "GDPR 6(1)(a) Consent", "GDPR 6(1)(b) Contractual necessity"]
-        );
+        assert_eq!(names("", 2), ["Consent renewed", "Disconsent"]);
         assert!(names("%", 9).is_empty());
     }
 }

@@ -40,7 +40,8 @@ fn letter(c: char) -> char {
 }
 
 /// In lower case, between blanks.
-const COMMON: &str = "123123 1234 123321 123654 1234567890 1qaz2wsx 1q2w3e4r 1q2w3e4r5t 696969 654321 abc abc123 \
+const COMMON: &str = "\
+    123123 1234 123321 123654 1234567890 1qaz2wsx 1q2w3e4r 1q2w3e4r5t 696969 654321 abc abc123 \
     access admin adminadmin administrator agent amanda andrew angel anthony asdf asdfgh \
     asdfghjkl ashley austin azerty bailey banana baseball basketball batman berlin bonjour \
     callcenter changeit changeme charlie chelsea chocolate compliance computer cookie corvette \

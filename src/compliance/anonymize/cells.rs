@@ -1,13 +1,12 @@
 //! Which cells of a conversation go, and where each of them is.
 
+use std::collections::HashMap;
+
 use crate::compliance::person::value::{ValueKind, holds_number, recognise};
-use crate::domain::conversation::{
-    Personal, StoredConversation, StoredMessage, StoredParticipant, StoredSegment,
-};
+use crate::domain::conversation::{Personal, StoredConversation, StoredParticipant, StoredSegment};
 
 use super::{
-    BasicField, Cell, FieldConfig, MessageId, MetadataKeys, ParticipantField, Placeholder,
-    SegmentText,
+    BasicField, Cell, FieldConfig, MetadataKeys, ParticipantField, Placeholder, SegmentText,
 };
 
 /// Every cell that `config` takes and that does not hold its placeholder yet.
@@ -25,10 +24,11 @@ pub(super) fn chosen(
             }
         }
     }
+    let called = Called::new(conversation);
     for segment in &conversation.segments {
         for message in &segment.messages {
-            let fields = fields_of_sender(message, conversation);
-            if let Some(placeholder) = of_person(&message.from, &fields, config) {
+            let fields = called.fields_of(&message.from);
+            if let Some(placeholder) = of_person(&message.from, fields, config) {
                 cells.push((Cell::Sender(message.id), placeholder));
             }
         }
@@ -45,42 +45,40 @@ pub(super) fn chosen(
     cells
 }
 
-/// Where `cell` is.
-pub(super) fn value_mut<'c>(
-    conversation: &'c mut StoredConversation,
-    cell: &Cell,
-) -> Option<&'c mut Personal> {
-    match cell {
-        Cell::Participant(id, field) => {
-            let found = conversation.participants.iter_mut().find(|one| one.id == *id)?;
-            match field {
-                ParticipantField::Name => found.name.as_mut(),
-                ParticipantField::Phone => found.phone.as_mut(),
-                ParticipantField::Email => found.email.as_mut(),
-                ParticipantField::Ip => found.ip.as_mut(),
-                ParticipantField::ChatAddress => found.chat_address.as_mut(),
-            }
-        }
-        Cell::Sender(id) => message_mut(conversation, *id).map(|one| &mut one.from),
-        Cell::Message(id) => message_mut(conversation, *id).map(|one| &mut one.text),
-        Cell::Text(id, text) => {
-            let found = conversation.segments.iter_mut().find(|one| one.id == *id)?;
-            match text {
-                SegmentText::Subject => found.subject.as_mut(),
-                SegmentText::Body => found.body.as_mut(),
-                SegmentText::Room => found.room.as_mut(),
-            }
-        }
-        Cell::Metadata(id, key) => {
-            let found = conversation.segments.iter_mut().find(|one| one.id == *id)?;
-            found.metadata.iter_mut().find(|(known, _)| known == key).map(|(_, value)| value)
+/// Shows every value of `conversation` that is a cell to `visit`.
+pub(super) fn each(
+    conversation: &mut StoredConversation,
+    mut visit: impl FnMut(Cell, &mut Personal),
+) {
+    for participant in &mut conversation.participants {
+        for (field, value) in [
+            (ParticipantField::Name, &mut participant.name),
+            (ParticipantField::Phone, &mut participant.phone),
+            (ParticipantField::Email, &mut participant.email),
+            (ParticipantField::Ip, &mut participant.ip),
+            (ParticipantField::ChatAddress, &mut participant.chat_address),
+        ] {
+            let cell = Cell::Participant(participant.id, field);
+            value.iter_mut().for_each(|value| visit(cell.clone(), value));
         }
     }
-}
-
-fn message_mut(conversation: &mut StoredConversation, id: MessageId) -> Option<&mut StoredMessage> {
-    let segments = conversation.segments.iter_mut();
-    segments.flat_map(|segment| &mut segment.messages).find(|message| message.id == id)
+    for segment in &mut conversation.segments {
+        for (text, value) in [
+            (SegmentText::Subject, &mut segment.subject),
+            (SegmentText::Body, &mut segment.body),
+            (SegmentText::Room, &mut segment.room),
+        ] {
+            let cell = Cell::Text(segment.id, text);
+            value.iter_mut().for_each(|value| visit(cell.clone(), value));
+        }
+        for message in &mut segment.messages {
+            visit(Cell::Sender(message.id), &mut message.from);
+            visit(Cell::Message(message.id), &mut message.text);
+        }
+        for (key, value) in &mut segment.metadata {
+            visit(Cell::Metadata(segment.id, key.clone()), value);
+        }
+    }
 }
 
 /// What `value` becomes, standing in `fields`, if one of them or its own type is chosen.
@@ -126,30 +124,37 @@ fn is_taken(placeholder: Placeholder, config: &FieldConfig) -> bool {
     }
 }
 
-/// The fields that the sender of `message` would stand in: those of participants who are called
-/// so; else a name, if nobody could be reached under it; else a chat address.
-fn fields_of_sender(
-    message: &StoredMessage,
-    conversation: &StoredConversation,
-) -> Vec<ParticipantField> {
-    let from = message.from.expose_personal().trim().to_lowercase();
-    let mut fields = Vec::new();
-    for participant in &conversation.participants {
-        if participant.role.to_lowercase() == from {
-            fields.push(ParticipantField::Name);
+/// What the participants of a conversation are called, in lower case, and in which fields.
+struct Called(HashMap<String, Vec<ParticipantField>>);
+
+impl Called {
+    fn new(conversation: &StoredConversation) -> Self {
+        let mut called: HashMap<String, Vec<ParticipantField>> = HashMap::new();
+        for participant in &conversation.participants {
+            // Some chat systems call people by their roles, `agent` say: nobody's address.
+            called.entry(lower(&participant.role)).or_default().push(ParticipantField::Name);
+            for field in ParticipantField::ALL {
+                let Some(value) = field_of(participant, field) else { continue };
+                called.entry(lower(value.expose_personal())).or_default().push(field);
+            }
         }
-        fields.extend(ParticipantField::ALL.into_iter().filter(|field| {
-            field_of(participant, *field)
-                .is_some_and(|known| known.expose_personal().trim().to_lowercase() == from)
-        }));
+        Self(called)
     }
-    if fields.is_empty() {
-        fields.push(match from.contains(char::is_whitespace) {
-            true => ParticipantField::Name,
-            false => ParticipantField::ChatAddress,
-        });
+
+    /// The fields that the sender of a message would stand in: those of participants who are
+    /// called so; else a name, if nobody could be reached under it; else a chat address.
+    fn fields_of(&self, sender: &Personal) -> &[ParticipantField] {
+        let sender = lower(sender.expose_personal());
+        match self.0.get(&sender) {
+            Some(fields) => fields,
+            None if sender.contains(char::is_whitespace) => &[ParticipantField::Name],
+            None => &[ParticipantField::ChatAddress],
+        }
     }
-    fields
+}
+
+fn lower(text: &str) -> String {
+    text.trim().to_lowercase()
 }
 
 fn field_of(participant: &StoredParticipant, field: ParticipantField) -> Option<&Personal> {
