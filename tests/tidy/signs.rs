@@ -20,6 +20,7 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_text", &["access", "flow", "http"]),
     ("expose_bundle", &["flow"]),
     ("expose_text", &["access", "flow", "http", "cli"]),
+    ("expose_personal", &["domain", "compliance", "intake", "catalog", "flow", "http"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];
 
