@@ -1,10 +1,43 @@
-//! Files beside media that tell about people, and whom they belong to.
+//! Files beside media that tell about people: whom they belong to, and what they tell.
+//!
+//! ```text
+//! name ─▶ owner: which recordings ─▶ reader_for(name, head) ─▶ Reader::read(bytes)
+//!                                                             ├─▶ conversations
+//!                                                             └─▶ SidecarFault: code, line, byte
+//! bytes ─▶ secrets_in: a warning to people
+//! ```
 //!
 //! A sidecar is known by its name alone, from the rules of its profile; its content is never
-//! needed to find its recording. What may hold credentials is searched by [`secrets_in`].
+//! needed to find its recording. What it tells is read by a [`Reader`]; what may hold credentials
+//! is searched by [`secrets_in`].
+//!
+//! # Invariants
+//!
+//! - A reader is a function of bytes: it opens nothing, and no bytes make it panic.
+//! - Size, depth, parts and lengths are limited; nothing is expanded, fetched or executed.
+//! - A sidecar is read whole or not at all, and a fault never shows what stands there.
+//! - What names or looks like a secret is in no conversation.
 
+mod address;
+mod asterisk;
+mod bigbluebutton;
+mod facts;
+mod fault;
+mod freeswitch;
+mod generic;
+mod jibri;
+mod json;
+mod livekit;
+mod moment;
+mod reader;
+mod rtpengine;
 mod secrets;
+mod siprec;
+mod table;
+mod xml;
 
+pub use fault::{FaultKind, SidecarFault};
+pub use reader::{Given, Reader, reader_for};
 pub use secrets::{SecretFinding, SecretKind, secrets_in};
 
 use crate::domain::StorePath;
