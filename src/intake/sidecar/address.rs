@@ -1,7 +1,7 @@
 //! Who is behind a number, a SIP URI or a caller id.
 //!
 //! Read generously, because nothing depends on it but where a text goes: what is not understood is
-//! kept as an address of a chat system, what says that it says nothing is dropped.
+//! kept as an address of a chat system, what has blanks as a name, what says that it says nothing is dropped.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -42,9 +42,9 @@ pub(super) fn party(text: &str) -> Party {
         Some(open) => (display_name(&text[..open]), text[open + 1..].split('>').next()),
         None => (None, Some(text)),
     };
-    let mut party = address.map(bare).unwrap_or_default();
-    party.name = name.filter(|name| party.phone.as_deref() != Some(name));
-    party
+    let party = address.map(bare).unwrap_or_default();
+    let name = name.filter(|name| party.phone.as_deref() != Some(name));
+    Party { name: name.or(party.name), ..party }
 }
 
 /// A name as people have them: not empty, not a word that hides one, not the number again.
@@ -87,6 +87,9 @@ fn bare(text: &str) -> Party {
     }
     if is_number(&user) {
         return Party { phone: Some(user.into_owned()), ..Party::default() };
+    }
+    if host.is_empty() && user.contains(' ') {
+        return Party { name: Some(user.into_owned()), ..Party::default() };
     }
     let address = if host.is_empty() { user.into_owned() } else { format!("{user}@{host}") };
     Party { chat_address: Some(address), ..Party::default() }
@@ -223,6 +226,7 @@ mod tests {
             ("mailto:ann@example.org?subject=x", ["", "", "ann@example.org", "", ""]),
             ("ann@example.org", ["", "", "", "", "ann@example.org"]),
             ("ann", ["", "", "", "", "ann"]),
+            ("Ann Example", ["Ann Example", "", "", "", ""]),
             // Planted fault: somebody called Anonymous.
             ("\"Anonymous\" <sip:anonymous@anonymous.invalid>", ["", "", "", "", ""]),
             ("\"Unknown\" <unknown>", ["", "", "", "", ""]),

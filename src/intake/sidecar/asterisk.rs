@@ -212,19 +212,22 @@ fn segment(
     record.get("billsec").map_or(Ok(None), moment::seconds)?;
     let lasted = record.get("duration").map_or(Ok(None), moment::seconds)?;
     part.lasted(start, record.time("end", given)?, lasted)?;
-    for name in NOTED {
-        part.note(name, record.get(name).unwrap_or_default());
-    }
     let mut own: Vec<_> =
         record.fields.iter().filter(|(name, _)| !KNOWN.contains(&name.as_str())).collect();
     own.sort_unstable();
-    own.into_iter().for_each(|(name, value)| part.note(name, value));
     let by_application = matches!(record.get("lastapp"), Some("MixMonitor" | "Monitor" | "Record"));
     let argument = record.get("lastdata").filter(|_| by_application);
     let argument = argument.map(|data| data.split(',').next().unwrap_or(data));
     // Before FreePBX had a column for it, the user field was where people put it.
     let in_user_field = record.get("userfield").map(|text| text.trim_start_matches("audio:"));
     let in_user_field = in_user_field.filter(|text| has_media_suffix(text));
+    for name in NOTED {
+        // A file's name is no remark.
+        if *name != "userfield" || in_user_field.is_none() {
+            part.note(name, record.get(name).unwrap_or_default());
+        }
+    }
+    own.into_iter().for_each(|(name, value)| part.note(name, value));
     for name in [record.get("recordingfile"), argument, in_user_field].into_iter().flatten() {
         part.recording(name);
     }

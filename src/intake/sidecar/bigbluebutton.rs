@@ -83,7 +83,8 @@ impl Meeting {
             "metadata" => {
                 let name = child.attribute("meetingName").map(str::to_owned);
                 self.name = self.name.take().or(name);
-                self.notes.extend(child.attributes.iter().cloned());
+                let notes = child.attributes.iter().filter(|(key, _)| key != "meetingName");
+                self.notes.extend(notes.cloned());
             }
             "event" => self.event(child, given)?,
             _ => {}

@@ -199,6 +199,8 @@ mod tests {
 
     use super::*;
 
+    static UTC: TimeZone = TimeZone::UTC;
+
     fn store_path(text: &str) -> StorePath {
         StorePath::new(text).unwrap()
     }
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn recordings_are_looked_for_inside_the_store_only() {
         let path = store_path("2026/11/call.json");
-        let mut given = Given::new(&path, &TimeZone::UTC);
+        let mut given = Given::new(&path, &UTC);
         given.root = Some(Path::new("/var/spool/monitor"));
         for (name, place) in [
             ("call.wav", Some("2026/11/call.wav")),
@@ -243,7 +245,7 @@ mod tests {
     #[test]
     fn notes_are_kept_once_and_never_a_secret() {
         let path = store_path("a.json");
-        let given = Given::new(&path, &TimeZone::UTC);
+        let given = Given::new(&path, &UTC);
         let mut part = Part::new(&given, SegmentKind::Call, "1".to_owned());
         for (key, value) in [
             ("uuid", " u-1 "),

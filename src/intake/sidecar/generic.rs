@@ -123,7 +123,7 @@ fn told(object: &Object, content: &str, given: &Given<'_>) -> Result<Conversatio
         ("customer", Meaning::Customer, None),
     ] {
         let party = name.map(named).unwrap_or_default();
-        let party = party.or(first(number).map(address::party).unwrap_or_default());
+        let party = party.or(first(number).map(party_of).unwrap_or_default());
         if !party.is_nobody() {
             people.push(participant(role, party));
         }
@@ -160,6 +160,18 @@ fn told(object: &Object, content: &str, given: &Given<'_>) -> Result<Conversatio
     Ok(conversation(id, people, vec![part.done()?]))
 }
 
+/// Outside of telephony, what looks like an address of an email is one.
+fn party_of(text: &str) -> Party {
+    let party = address::party(text);
+    let is_email = !text.contains("sip:") && !text.contains("sips:");
+    match party.chat_address.as_deref() {
+        Some(address) if is_email && address.contains('@') => {
+            Party { email: party.chat_address, chat_address: None, ..party }
+        }
+        Some(_) | None => party,
+    }
+}
+
 /// One name, several, or objects with one.
 fn files(value: &Json, part: &mut Part<'_>) {
     let named = |value: &Json| {
@@ -180,7 +192,7 @@ fn listed(value: &Json, people: &mut Vec<ParticipantInput>) -> Result<(), FaultK
             return Err(FaultKind::TooMany);
         }
         let (role, party) = match (value.scalar(), value.object()) {
-            (Some(text), _) => ("participant", address::party(text)),
+            (Some(text), _) => ("participant", party_of(text)),
             (None, Some(object)) => {
                 let address =
                     object.first(&["phone", "number", "uri", "address", "phone_number", "id"]);
@@ -193,7 +205,7 @@ fn listed(value: &Json, people: &mut Vec<ParticipantInput>) -> Result<(), FaultK
                     ..Party::default()
                 };
                 let role = object.first(&["role", "type"]).unwrap_or("participant");
-                (role, told.or(address.map(address::party).unwrap_or_default()))
+                (role, told.or(address.map(party_of).unwrap_or_default()))
             }
             (None, None) => continue,
         };

@@ -311,7 +311,7 @@ mod tests {
         let long = format!("{{\"a\":\n\"{}\"}}", "x".repeat(TEXT_BYTES_MAX + 1));
         let many = format!("[{}0]", "0,".repeat(VALUES_MAX));
         for (text, kind, line, offset) in [
-            ("{\"a\":1,\n\"b\":2,\"a\":3}", F::DuplicateKey, 2, 16),
+            ("{\"a\":1,\n\"b\":2,\"a\":3}", F::DuplicateKey, 2, 15),
             ("{\"a\":{\"x\":1,\"\\u0078\":2}}", F::DuplicateKey, 1, 7),
             (&deep, F::TooDeep, 1, 0),
             (&deep_open, F::TooDeep, 1, 0),
@@ -321,7 +321,7 @@ mod tests {
             ("{\"a\":18446744073709551616}", F::Number, 1, 2),
             ("{\"a\":-18446744073709551617}", F::Number, 1, 2),
             ("{\"a\":\"\\u0000\"}", F::Character, 1, 2),
-            ("{\"a\":\"\\ud800\"}", F::Syntax, 1, 13),
+            ("{\"a\":\"\\ud800\"}", F::Syntax, 1, 12),
             ("{\"a\":NaN}", F::Syntax, 1, 5),
             ("{\"a\":1,}", F::Syntax, 1, 7),
             ("{'a':1}", F::Syntax, 1, 1),

@@ -102,10 +102,11 @@ pub fn owner(profile: &Profile, path: &StorePath) -> Option<Owner> {
                 suffixes.iter().find_map(|suffix| strip_suffix(path.expose_name(), suffix))?;
             StorePath::join(folder.as_ref(), stem).map(Owner::Stem)
         }
-        SidecarRule::Sibling { from, to, suffix } => {
+        SidecarRule::Sibling { from, to, prefix, suffix } => {
             let folder =
                 folder.as_ref().filter(|folder| folder.expose_name() == from.as_bytes())?;
             let stem = strip_suffix(path.expose_name(), suffix)?;
+            let stem = stem.strip_prefix(prefix.as_bytes()).unwrap_or(stem);
             let sibling = StorePath::join(folder.folder().as_ref(), to.as_bytes())?;
             StorePath::join(Some(&sibling), stem).map(Owner::Stem)
         }
@@ -151,7 +152,10 @@ fn strip_suffix<'a>(name: &'a [u8], suffix: &str) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod pairing {
     use super::*;
 
     fn path(text: &str) -> StorePath {
@@ -170,6 +174,8 @@ mod tests {
             ("jibri", "s1/metadata.json", "s1/room_1.mp4", "s2/room_1.mp4"),
             ("jibri", "metadata.json", "room.mp4", "s1/room.mp4"),
             ("rtpengine", "r/metadata/c-1.txt", "r/pcaps/c-1.pcap", "r/metadata/c-1.pcap"),
+            // As 10.5.3 names it. Planted fault: the prefix left on.
+            ("rtpengine", "metadata/rtpengine-meta-c-1.txt", "pcaps/c-1.pcap", "pcaps/c-2.pcap"),
             ("rtpengine", "c-1.txt", "c-1.wav", "pcaps/c-1.pcap"),
             (
                 "bigbluebutton",

@@ -30,7 +30,7 @@ impl Unit {
         }
     }
 
-    fn per_milli(self) -> i64 {
+    fn per_milli(self) -> i128 {
         match self {
             Self::Seconds | Self::Millis => 1,
             Self::Micros => 1_000,
@@ -83,7 +83,10 @@ pub(super) fn since_1970(text: &str, unit: Unit) -> Result<Option<Timestamp>, Fa
         Unit::Seconds => thousandths(text)?,
         Unit::Millis | Unit::Micros | Unit::Nanos => thousandths(text)? / 1_000 / unit.per_milli(),
     };
-    if millis == 0 { Ok(None) } else { within(millis) }
+    match i64::try_from(millis).map_err(|_| FaultKind::Time)? {
+        0 => Ok(None),
+        millis => within(millis),
+    }
 }
 
 /// A moment of any notation: a date, or a number whose length tells its unit.
@@ -119,7 +122,7 @@ pub(super) fn seconds(text: &str) -> Result<Option<Duration>, FaultKind> {
 }
 
 /// `123.4567` as 123,456: digits, and perhaps a point and more digits.
-fn thousandths(text: &str) -> Result<i64, FaultKind> {
+fn thousandths(text: &str) -> Result<i128, FaultKind> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     if !is_digits(whole) || !is_digits(fraction) || fraction.len() > FRACTION_DIGITS_MAX {
@@ -127,8 +130,8 @@ fn thousandths(text: &str) -> Result<i64, FaultKind> {
     }
     let whole: i64 = whole.parse().map_err(|_| FaultKind::Number)?;
     let part = fraction.bytes().chain(*b"000").take(3);
-    let part = part.fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
-    whole.checked_mul(1_000).and_then(|whole| whole.checked_add(part)).ok_or(FaultKind::Number)
+    let part = part.fold(0, |sum, digit| sum * 10 + i128::from(digit - b'0'));
+    Ok(i128::from(whole) * 1_000 + part)
 }
 
 /// From 1970 on, and no further than a calendar prints.
@@ -201,11 +204,13 @@ mod tests {
             assert_eq!(any(text, &TimeZone::UTC).unwrap().unwrap().to_string(), at, "{text}");
         }
         assert_eq!(since_1970("0", Unit::Micros), Ok(None));
-        for text in ["-1", "1e9", "99999999999999999999", "1.", ".5", "0x10", "9223372036854775807"]
+        for text in ["-1", "1e9", "99999999999999999999", "1.", ".5", "0x10", "9223372036854775808"]
         {
             assert_eq!(since_1970(text, Unit::Seconds), Err(FaultKind::Number), "{text}");
         }
-        assert_eq!(since_1970("253402300800", Unit::Seconds), Err(FaultKind::Time));
+        for text in ["253402300800", "9223372036854775807"] {
+            assert_eq!(since_1970(text, Unit::Seconds), Err(FaultKind::Time), "{text}");
+        }
     }
 
     #[test]

@@ -193,7 +193,7 @@ mod tests {
         ] {
             let path = StorePath::new(path).unwrap();
             let found = reader_for(Profile::named(profile).unwrap(), &path, head.as_bytes());
-            // Planted fault: `<cdr` asked before the namespace.
+            // Planted fault: the namespace not asked.
             assert_eq!(found, reader, "{profile} {head}");
         }
     }

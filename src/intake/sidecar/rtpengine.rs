@@ -5,10 +5,11 @@
 //! the path of the capture first, then a block for each session description, then times and the
 //! caller's own metadata. That text is in the host's local time except for milliseconds since
 //! 1970, which are taken where they are there. Source: sipwise/rtpengine:daemon/recording.c,
-//! recording-daemon/metafile.c.
+//! recording-daemon/metafile.c, and the output of 10.5.3.
 
 use std::collections::BTreeMap;
 
+use crate::clock::Timestamp;
 use crate::domain::StorePath;
 use crate::domain::conversation::{ConversationInput, ParticipantInput, SegmentKind};
 
@@ -109,12 +110,12 @@ fn spooled(page: &Page<'_>, given: &Given<'_>) -> Result<ConversationInput, Side
             _ => {}
         }
     }
-    let mut people = people_of(sides);
+    let mut people = People::of(sides);
     for section in sections.iter().filter(|section| section.name.starts_with("METADATA")) {
         metadata(section.content, &mut part, &mut people);
     }
     let segment = part.done().map_err(|kind| page.fault(kind, 0))?;
-    Ok(conversation(id, people, vec![segment]))
+    Ok(conversation(id, people.all, vec![segment]))
 }
 
 fn side<'s>(
@@ -130,20 +131,42 @@ fn side<'s>(
     Ok(sides.entry(number).or_default())
 }
 
-fn people_of(sides: BTreeMap<u32, Side>) -> Vec<ParticipantInput> {
-    let knows_caller = sides.values().any(|side| side.is_caller);
-    let role = |side: &Side| match side.label.to_ascii_lowercase().as_str() {
-        label @ ("caller" | "callee" | "agent" | "customer" | "supervisor") => label.to_owned(),
-        _ if side.is_caller => "caller".to_owned(),
-        _ if knows_caller && sides.len() == 2 => "callee".to_owned(),
-        _ => "participant".to_owned(),
-    };
-    let roles: Vec<String> = sides.values().map(role).collect();
-    roles
-        .iter()
-        .zip(sides.into_values())
-        .map(|(role, side)| participant(role, side.party))
-        .collect()
+/// The sides of a call as participants. What the call is about names them `from` and `to`, so it
+/// is kept which is which, whatever their roles are called.
+#[derive(Default)]
+struct People {
+    all: Vec<ParticipantInput>,
+    caller: Option<usize>,
+    callee: Option<usize>,
+}
+
+impl People {
+    fn of(sides: BTreeMap<u32, Side>) -> Self {
+        let caller = sides.values().position(|side| side.is_caller);
+        let callee = caller.filter(|_| sides.len() == 2).map(|caller| 1 - caller);
+        let role = |(place, side): (usize, &Side)| match side.label.to_ascii_lowercase().as_str() {
+            label @ ("caller" | "callee" | "agent" | "customer" | "supervisor") => label.to_owned(),
+            _ if caller == Some(place) => "caller".to_owned(),
+            _ if callee == Some(place) => "callee".to_owned(),
+            _ => "participant".to_owned(),
+        };
+        let roles: Vec<String> = sides.values().enumerate().map(role).collect();
+        let all = roles.iter().zip(sides.into_values());
+        let all = all.map(|(role, side)| participant(role, side.party)).collect();
+        Self { all, caller, callee }
+    }
+
+    /// Adds what `told` knows to the participant at `place`, or else to the one of its role.
+    fn learn(&mut self, place: Option<usize>, told: ParticipantInput) {
+        let place = place.or(self.all.iter().position(|somebody| somebody.role == told.role));
+        if let Some(known) = place.and_then(|place| self.all.get_mut(place)) {
+            known.name = told.name.or(known.name.take());
+            known.phone = told.phone.or(known.phone.take());
+            known.chat_address = told.chat_address.or(known.chat_address.take());
+        } else if self.all.len() < SIDES_MAX {
+            self.all.push(told);
+        }
+    }
 }
 
 /// The address of the first `c=IN IP4 …` line.
@@ -155,80 +178,106 @@ fn connection(sdp: &str) -> Option<String> {
 }
 
 /// `key:value|key:value` as the recording daemon takes it apart, or any text.
-fn metadata(text: &str, part: &mut Part<'_>, people: &mut Vec<ParticipantInput>) {
+fn metadata(text: &str, part: &mut Part<'_>, people: &mut People) {
     let text = text.trim();
     if !text.contains(':') {
         return part.note("METADATA", text);
     }
     for pair in text.split('|') {
         let Some((key, value)) = pair.split_once(':') else { continue };
-        let role = match meaning(key) {
-            Some(Meaning::Caller) => "caller",
-            Some(Meaning::Callee) => "callee",
-            Some(Meaning::Agent) => "agent",
+        let (place, role) = match meaning(key) {
+            Some(Meaning::Caller) => (people.caller, "caller"),
+            Some(Meaning::Callee) => (people.callee, "callee"),
+            Some(Meaning::Agent) => (None, "agent"),
             _ => {
                 part.note(key, value);
                 continue;
             }
         };
-        let told = participant(role, address::party(value));
-        match people.iter().position(|somebody| somebody.role == role) {
-            Some(place) => {
-                let known = &mut people[place];
-                known.name = told.name.or(known.name.take());
-                known.phone = told.phone.or(known.phone.take());
-                known.chat_address = told.chat_address.or(known.chat_address.take());
-            }
-            None if people.len() < SIDES_MAX => people.push(told),
-            None => {}
-        }
+        people.learn(place, participant(role, address::party(value)));
     }
 }
 
 fn capture(page: &Page<'_>, given: &Given<'_>) -> Result<ConversationInput, SidecarFault> {
     let text = page.text();
-    let first = text.lines().next().unwrap_or_default();
     let call = call_of(given.path);
     let id = external_id(call.as_deref(), text);
     let mut part = Part::new(given, SegmentKind::Call, id.clone());
     part.note("call-id", call.as_deref().unwrap_or_default());
-    if first.starts_with('/') {
-        part.recording_at(beside_pcaps(given, first));
+    if let Some(path) = text.lines().next().filter(|first| first.starts_with('/')) {
+        part.recording_at(beside_pcaps(given, path));
     }
-    let (mut start, mut end) = (None, None);
-    let (mut local_start, mut local_end) = (None, None);
-    let (mut at, mut tail) = (0, text.len());
-    let mut labels: Vec<&str> = Vec::new();
+    let mut told = Capture::default();
+    let mut at = 0;
     for line in text.split_inclusive('\n') {
-        let fault = |kind| page.fault(kind, at);
-        let value = |prefix: &str| line.strip_prefix(prefix).map(str::trim);
-        if let Some(text) = value("Timestamp started ms: ") {
-            let time = moment::since_1970(text, Unit::Millis).map_err(fault)?;
-            start = [start, time].into_iter().flatten().min();
-        } else if let Some(text) = value("Timestamp terminated ms(first monologue): ") {
-            end = moment::since_1970(text, Unit::Millis).map_err(fault)?;
-        } else if let Some(text) = value("call start time: ") {
-            local_start = moment::dated(text, given.zone).map_err(fault)?;
-        } else if let Some(text) = value("call end time: ") {
-            local_end = moment::dated(text, given.zone).map_err(fault)?;
-            tail = at + line.len();
-        } else if let Some(text) = value("Label: ") {
-            labels.push(text);
-        }
+        told.line(line, given).map_err(|kind| page.fault(kind, at))?;
         at += line.len();
+        if told.local_end.is_some() && told.tail == 0 {
+            told.tail = at;
+        }
     }
-    if local_start.is_none() {
+    if told.local_start.is_none() || told.tail == 0 {
         // It is renamed into place when all is written; without its end it was cut.
         return Err(page.fault(FaultKind::Syntax, text.len()));
     }
     let whole = |kind| page.fault(kind, 0);
-    part.lasted(start.or(local_start), end.or(local_end), None).map_err(whole)?;
-    labels.dedup();
-    part.note("Label", &labels.join(", "));
-    let mut people = Vec::new();
-    metadata(&text[tail..], &mut part, &mut people);
+    let (start, end) = (told.start.or(told.local_start), told.end.or(told.local_end));
+    part.lasted(start, end, None).map_err(whole)?;
+    let mut people = People::of(told.sides);
+    metadata(&text[told.tail..], &mut part, &mut people);
     let segment = part.done().map_err(whole)?;
-    Ok(conversation(id, people, vec![segment]))
+    Ok(conversation(id, people.all, vec![segment]))
+}
+
+/// The text beside a capture while it is read.
+#[derive(Default)]
+struct Capture {
+    start: Option<Timestamp>,
+    end: Option<Timestamp>,
+    local_start: Option<Timestamp>,
+    local_end: Option<Timestamp>,
+    /// The one that offered first, then the one that answered; a later offer may come from either.
+    sides: BTreeMap<u32, Side>,
+    label: String,
+    /// The side whose session description is being read.
+    now: Option<u32>,
+    /// Where the caller's own metadata begins.
+    tail: usize,
+}
+
+impl Capture {
+    fn line(&mut self, line: &str, given: &Given<'_>) -> Result<(), FaultKind> {
+        let value = |prefix: &str| line.strip_prefix(prefix).map(str::trim);
+        if self.tail > 0 {
+            // What follows is not rtpengine's.
+        } else if let Some(text) = value("Label: ") {
+            self.label = text.to_owned();
+        } else if let Some(text) = value("Timestamp started ms: ") {
+            let time = moment::since_1970(text, Unit::Millis)?;
+            self.start = [self.start, time].into_iter().flatten().min();
+        } else if let Some(mode) = value("SDP mode: ") {
+            let number = u32::from(mode != "offer");
+            self.now = (!self.sides.contains_key(&number)).then_some(number);
+            let label = std::mem::take(&mut self.label);
+            if self.now.is_some() {
+                let party = Party::default();
+                self.sides.insert(number, Side { label, is_caller: number == 0, party });
+            }
+        } else if let Some(text) = line.strip_prefix("o=") {
+            // The connection lines are the relay's by now; who offered still stands here.
+            let address = text.split_whitespace().nth(5).and_then(address::ip);
+            if let Some(side) = self.now.and_then(|now| self.sides.get_mut(&now)) {
+                side.party.ip = address.filter(|ip| !UNTELLING.contains(&ip.as_str()));
+            }
+        } else if let Some(text) = value("Timestamp terminated ms(first monologue): ") {
+            self.end = moment::since_1970(text, Unit::Millis)?;
+        } else if let Some(text) = value("call start time: ") {
+            self.local_start = moment::dated(text, given.zone)?;
+        } else if let Some(text) = value("call end time: ") {
+            self.local_end = moment::dated(text, given.zone)?;
+        }
+        Ok(())
+    }
 }
 
 /// The call id in `[rtpengine-meta-]CALL-ID-TAG.txt`, which is written as in a URI.
@@ -256,3 +305,5 @@ fn beside_pcaps(given: &Given<'_>, capture: &str) -> Option<StorePath> {
 
 const SECTIONS_MAX: usize = 50_000;
 const SIDES_MAX: usize = 100;
+/// What browsers write instead of their address.
+const UNTELLING: &[&str] = &["127.0.0.1", "0.0.0.0", "::1", "::"];
