@@ -67,6 +67,14 @@ pub fn secrets_in(plaintext: &[u8]) -> Vec<SecretFinding> {
     findings
 }
 
+/// True if `key` names a secret or `value` has the shape of one: such a member is reported, and
+/// goes nowhere else.
+pub(super) fn is_telling(key: &str, value: &str) -> bool {
+    let tail = key.len().saturating_sub(NAME_BYTES_MAX);
+    let named = kind_of_name(&key.as_bytes()[tail..]).is_some();
+    named || telling_shapes(value.as_bytes()).next().is_some()
+}
+
 /// Values behind a telling name: `"accessToken": "x"`, `<password>x</password>`, `api_key=x`.
 fn named_values(line: &[u8]) -> impl Iterator<Item = SecretKind> {
     words(line).filter_map(move |word| {
@@ -169,6 +177,7 @@ const NAMES: &[(&str, SecretKind)] = &[
     ("authorization", SecretKind::Token),
     ("jwt", SecretKind::Token),
     ("credential", SecretKind::ApiKey),
+    ("credentials", SecretKind::ApiKey),
 ];
 
 const SHAPES: &[(&str, SecretKind)] = &[
