@@ -31,13 +31,12 @@ pub(super) fn read(
     if page.text().lines().any(|line| line.trim() == "[message]") {
         return voicemail(&page, given).map(|input| vec![input]);
     }
-    let records = match page.text().trim_start().starts_with(['{', '[']) {
-        true => json_records(&page)?,
-        false => table_records(&page)?,
-    };
     let mut legs = Legs::default();
-    for record in &records {
-        legs.add(record, given).map_err(|kind| page.fault(kind, record.at))?;
+    let mut add =
+        |record: Record| legs.add(&record, given).map_err(|kind| page.fault(kind, record.at));
+    match page.text().trim_start().starts_with(['{', '[']) {
+        true => json_records(&page, &mut add)?,
+        false => table_records(&page, &mut add)?,
     }
     Ok(legs.conversations())
 }
@@ -58,8 +57,10 @@ impl Record {
     }
 }
 
-fn json_records(page: &Page<'_>) -> Result<Vec<Record>, SidecarFault> {
-    let mut records = Vec::new();
+/// What takes each record as it is read.
+type Add<'a> = &'a mut dyn FnMut(Record) -> Result<(), SidecarFault>;
+
+fn json_records(page: &Page<'_>, add: Add<'_>) -> Result<(), SidecarFault> {
     for row in json::parse_rows(page)? {
         let object = row.object().ok_or_else(|| page.fault(FaultKind::Unrecognized, 0))?;
         let at = object.members.first().map_or(0, |member| member.at);
@@ -70,18 +71,17 @@ fn json_records(page: &Page<'_>) -> Result<Vec<Record>, SidecarFault> {
         if !fields.contains_key("src") && !fields.contains_key("uniqueid") {
             return Err(page.fault(FaultKind::Unrecognized, at));
         }
-        records.push(Record { fields, at });
+        add(Record { fields, at })?;
     }
-    Ok(records)
+    Ok(())
 }
 
-fn table_records(page: &Page<'_>) -> Result<Vec<Record>, SidecarFault> {
+fn table_records(page: &Page<'_>, add: Add<'_>) -> Result<(), SidecarFault> {
     let mut rows = table::rows(page)?;
     let header = rows.first().and_then(header);
     if header.is_some() {
         rows.remove(0);
     }
-    let mut records = Vec::with_capacity(rows.len());
     for row in rows {
         let columns = match &header {
             Some(header) => header.clone(),
@@ -98,9 +98,9 @@ fn table_records(page: &Page<'_>) -> Result<Vec<Record>, SidecarFault> {
                 return Err(page.fault(FaultKind::DuplicateKey, row.at));
             }
         }
-        records.push(Record { fields, at: row.at });
+        add(Record { fields, at: row.at })?;
     }
-    Ok(records)
+    Ok(())
 }
 
 /// The names in `row` if it holds nothing but names.

@@ -24,7 +24,8 @@ pub(super) struct Part<'g> {
     given: &'g Given<'g>,
     segment: SegmentInput,
     keys: HashSet<String>,
-    is_overfull: bool,
+    /// Why it will not be done.
+    refused: Option<FaultKind>,
 }
 
 impl<'g> Part<'g> {
@@ -42,7 +43,7 @@ impl<'g> Part<'g> {
             metadata: Vec::new(),
             recordings: Vec::new(),
         };
-        Self { given, segment, keys: HashSet::new(), is_overfull: false }
+        Self { given, segment, keys: HashSet::new(), refused: None }
     }
 
     /// When it was. Where the end is not known, the start and how long it `lasted`.
@@ -68,12 +69,14 @@ impl<'g> Part<'g> {
     /// noted before.
     pub(super) fn note(&mut self, key: &str, value: &str) {
         let (key, value) = (key.trim(), value.trim());
-        if key.is_empty() || value.is_empty() || is_telling(key, value) || self.keys.contains(key) {
+        if key.is_empty() || value.is_empty() || self.refused.is_some() || is_telling(key, value) {
             return;
         }
-        self.is_overfull |= self.keys.len() == METADATA_MAX || key.len() > KEY_BYTES_MAX;
-        if !self.is_overfull {
-            self.keys.insert(key.to_owned());
+        if key.len() > KEY_BYTES_MAX {
+            self.refused = Some(FaultKind::TooLong);
+        } else if self.keys.len() == METADATA_MAX && !self.keys.contains(key) {
+            self.refused = Some(FaultKind::TooMany);
+        } else if self.keys.insert(key.to_owned()) {
             self.segment.metadata.push((key.to_owned(), Personal::from(value)));
         }
     }
@@ -92,11 +95,11 @@ impl<'g> Part<'g> {
     /// A recording at a place that was worked out.
     pub(super) fn recording_at(&mut self, place: Option<StorePath>) {
         let known = &mut self.segment.recordings;
-        if let Some(place) = place.filter(|place| !known.contains(place)) {
-            self.is_overfull |= known.len() == RECORDINGS_MAX;
-            if !self.is_overfull {
-                known.push(place);
-            }
+        let Some(place) = place.filter(|_| self.refused.is_none()) else { return };
+        if known.len() == RECORDINGS_MAX {
+            self.refused = Some(FaultKind::TooMany);
+        } else if !known.contains(&place) {
+            known.push(place);
         }
     }
 
@@ -104,9 +107,9 @@ impl<'g> Part<'g> {
     ///
     /// # Errors
     ///
-    /// `TooMany` if more was noted than anybody writes.
+    /// `TooMany` or `TooLong` if more was noted than anybody writes.
     pub(super) fn done(self) -> Result<SegmentInput, FaultKind> {
-        if self.is_overfull { Err(FaultKind::TooMany) } else { Ok(self.segment) }
+        self.refused.map_or(Ok(self.segment), Err)
     }
 }
 
@@ -187,9 +190,9 @@ fn recording(given: &Given<'_>, name: &str) -> Option<StorePath> {
 
 /// As the contract of [`ConversationInput`] has it.
 const ID_BYTES_MAX: usize = 200;
-const KEY_BYTES_MAX: usize = 200;
+pub(super) const KEY_BYTES_MAX: usize = 200;
 const METADATA_MAX: usize = 1_000;
-const RECORDINGS_MAX: usize = 10_000;
+const RECORDINGS_MAX: usize = 5_000;
 
 #[cfg(test)]
 mod tests {

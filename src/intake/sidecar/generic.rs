@@ -7,7 +7,7 @@
 use crate::domain::conversation::{ConversationInput, ParticipantInput, SegmentKind};
 
 use super::address::{self, Party};
-use super::facts::{Part, conversation, external_id, participant};
+use super::facts::{KEY_BYTES_MAX, Part, conversation, external_id, participant};
 use super::fault::{FaultKind, Page, SidecarFault};
 use super::json::{self, Json, Object};
 use super::moment;
@@ -30,8 +30,10 @@ pub(super) fn read(
         let object = row.object().ok_or_else(|| page.fault(FaultKind::Unrecognized, 0))?;
         let at = object.members.first().map_or(0, |member| member.at);
         // A digest of the whole file would give all rows one id.
-        let content =
-            if count == 1 { page.text().to_owned() } else { format!("{number} {object:?}") };
+        let mut content = if count == 1 { page.text().to_owned() } else { number.to_string() };
+        if count > 1 {
+            flatten("", row, &mut |key, value| content.extend(["\n", key, "=", value]));
+        }
         let input = told(object, &content, given);
         inputs.push(input.map_err(|kind| page.fault(kind, at))?);
     }
@@ -78,6 +80,8 @@ pub(super) fn flatten(key: &str, value: &Json, note: &mut impl FnMut(&str, &str)
         return;
     }
     match value {
+        // Refused for its length; a path is not copied for all that is below it.
+        _ if key.len() > KEY_BYTES_MAX => note(key, "-"),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::Text(_) => {
             note(key, value.scalar().unwrap_or_default());
         }

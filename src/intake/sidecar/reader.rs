@@ -21,7 +21,7 @@ pub struct Given<'a> {
     pub root: Option<&'a Path>,
     /// The zone of times that are written without one.
     pub zone: &'a TimeZone,
-    /// The largest sidecar that is read, in bytes. A reader needs about ten times as much memory.
+    /// The largest sidecar that is read, in bytes. A reader may need 25 times as much memory.
     pub bytes_max: usize,
 }
 

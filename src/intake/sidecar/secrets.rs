@@ -151,8 +151,9 @@ fn is_secret(kind: SecretKind, value: &[u8]) -> bool {
     }
 }
 
-/// Up to the first byte that ends a value in any notation.
+/// Up to the first byte that ends a value in any notation. Only so far, as marks may stand close.
 fn value_from(text: &[u8]) -> &[u8] {
+    let text = &text[..text.len().min(VALUE_BYTES_MAX)];
     let end = text.iter().position(|b| {
         b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'<' | b'>' | b',' | b'}')
     });
@@ -194,6 +195,7 @@ const SHAPES: &[(&str, SecretKind)] = &[
 
 /// Shorter than this, a word behind a mark is chance.
 const VALUE_BYTES_MIN: usize = 12;
+const VALUE_BYTES_MAX: usize = 512;
 const NAME_BYTES_MAX: usize = 64;
 const SEARCHED_BYTES_MAX: usize = 1 << 20;
 const FINDINGS_MAX: usize = 100;

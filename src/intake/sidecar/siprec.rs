@@ -32,7 +32,7 @@ pub(super) fn read(
     let page = Page::new(bytes, given.bytes_max)?;
     let mut told = Told::default();
     let root = xml::each_child(&page, |_, child| {
-        if child.space == NAMESPACE {
+        if &*child.space == NAMESPACE {
             told.take(child);
         }
         match told.count() > PARTS_MAX {
@@ -40,7 +40,7 @@ pub(super) fn read(
             false => Ok(()),
         }
     })?;
-    if root.name != "recording" || root.space != NAMESPACE {
+    if root.name != "recording" || &*root.space != NAMESPACE {
         return Err(page.fault(FaultKind::Unrecognized, root.at));
     }
     if let Some(id) = root.attribute("session")
@@ -49,7 +49,7 @@ pub(super) fn read(
         // The one session of some clients is an attribute.
         told.sessions.push(Element {
             name: "session".to_owned(),
-            space: NAMESPACE.to_owned(),
+            space: NAMESPACE.into(),
             attributes: vec![("session_id".to_owned(), id.to_owned())],
             ..Element::default()
         });
@@ -196,4 +196,4 @@ fn somebody(element: &Element) -> ParticipantInput {
     participant("participant", party.or(Party { name: shown, ..Party::default() }).or(told))
 }
 
-const PARTS_MAX: usize = 5_000;
+const PARTS_MAX: usize = 1_000;

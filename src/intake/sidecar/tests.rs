@@ -151,7 +151,8 @@ fn no_document_grows_or_fetches_or_hides() {
     let laughs = format!("<!DOCTYPE r [{laughs}]><r>&a9;</r>");
     let deep = format!("{}{}", "<a>".repeat(65), "</a>".repeat(65));
     let deep_open = "<a>".repeat(300_000);
-    let wide = format!("<r>{}</r>", "<a/>".repeat(500_001));
+    let bushy = format!("<r><a>{}</a></r>", "<a/>".repeat(20_001));
+    let space = format!("<r xmlns='{}'/>", "x".repeat(1_025));
     let attributes: String = (0..65).map(|n| format!(" a{n}=''")).collect();
     let attributes = format!("<r{attributes}/>");
     let bindings: String = (0..65).map(|n| format!(" xmlns:a{n}='u:{n}'")).collect();
@@ -178,7 +179,8 @@ fn no_document_grows_or_fetches_or_hides() {
         ("<r a='1' a='2'/>", F::DuplicateKey),
         (&deep, F::TooDeep),
         (&deep_open, F::TooDeep),
-        (&wide, F::TooMany),
+        (&bushy, F::TooMany),
+        (&space, F::TooLong),
         (&attributes, F::TooMany),
         (&bindings, F::TooMany),
         (&long, F::TooLong),
@@ -211,6 +213,8 @@ fn no_document_grows_or_fetches_or_hides() {
             }
         }
     }
+    let wide = format!("<r>{}</r>", "<a/>".repeat(1_000_001));
+    assert_eq!(refused(Reader::Siprec, wide.as_bytes()).kind, F::TooMany);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 //! No entity is expanded but the five that XML has of itself, and a document type ends the
 //! reading, so nothing grows and nothing is fetched. Memory is bounded by the largest child.
 
+use std::collections::HashSet;
+use std::rc::Rc;
+
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::name::{NamespaceResolver, ResolveResult};
@@ -17,7 +20,7 @@ pub(super) struct Element {
     /// The name without prefix.
     pub(super) name: String,
     /// The namespace; empty for none.
-    pub(super) space: String,
+    pub(super) space: Rc<str>,
     /// Attributes by their name as written, declarations of namespaces left out.
     pub(super) attributes: Vec<(String, String)>,
     /// All text that stands directly in it.
@@ -65,7 +68,14 @@ pub(super) fn each_child<'p>(
     config.expand_empty_elements = true;
     config.check_end_names = true;
     reader.resolver_mut().set_max_namespace_bindings(BINDINGS_MAX);
-    let mut walk = Walk { page, open: Vec::new(), root: None, elements: 0 };
+    let mut walk = Walk {
+        page,
+        open: Vec::new(),
+        root: None,
+        elements: 0,
+        child_elements: 0,
+        spaces: HashSet::new(),
+    };
     loop {
         let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
         let event = reader.read_event().map_err(|error| {
@@ -113,7 +123,11 @@ struct Walk<'p, 'a> {
     open: Vec<Element>,
     /// Set once the root is closed.
     root: Option<Element>,
+    /// In the whole page, and in the child of the root that is open.
     elements: usize,
+    child_elements: usize,
+    /// A namespace is long, and most elements have the same.
+    spaces: HashSet<Rc<str>>,
 }
 
 impl Walk<'_, '_> {
@@ -131,16 +145,28 @@ impl Walk<'_, '_> {
             return Err(fault(FaultKind::TooDeep));
         }
         self.elements += 1;
-        if self.elements > ELEMENTS_MAX {
+        self.child_elements = if self.open.len() > 1 { self.child_elements + 1 } else { 0 };
+        if self.elements > ELEMENTS_MAX || self.child_elements > CHILD_ELEMENTS_MAX {
             return Err(fault(FaultKind::TooMany));
         }
         let (space, name) = resolver.resolve_element(tag.name());
         let space = match space {
-            ResolveResult::Bound(space) => space.into_inner().to_owned(),
-            ResolveResult::Unbound => String::new(),
+            ResolveResult::Bound(space) => space.into_inner(),
+            ResolveResult::Unbound => "",
             ResolveResult::Unknown(_) => return Err(fault(FaultKind::Namespace)),
         };
+        if space.len() > SPACE_BYTES_MAX || name.as_ref().len() > NAME_BYTES_MAX {
+            return Err(fault(FaultKind::TooLong));
+        }
         let attributes = self.attributes(tag, resolver, at)?;
+        let space = match self.spaces.get(space) {
+            Some(space) => Rc::clone(space),
+            None => {
+                let space: Rc<str> = space.into();
+                self.spaces.insert(Rc::clone(&space));
+                space
+            }
+        };
         let name = name.into_inner().to_owned();
         self.open.push(Element { name, space, attributes, at, ..Element::default() });
         Ok(())
@@ -245,6 +271,10 @@ fn is_utf_8(name: &str) -> bool {
 }
 
 const DEPTH_MAX: usize = 64;
-const ELEMENTS_MAX: usize = 500_000;
+const ELEMENTS_MAX: usize = 1_000_000;
+/// Of one child of the root, which is held in memory as a whole.
+const CHILD_ELEMENTS_MAX: usize = 20_000;
+const SPACE_BYTES_MAX: usize = 1_024;
+const NAME_BYTES_MAX: usize = 1_024;
 const ATTRIBUTES_MAX: usize = 64;
 const BINDINGS_MAX: usize = 64;
