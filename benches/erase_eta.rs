@@ -4,7 +4,7 @@
 //! on the file system of FOLDER. To be held against 20 % after the first tenth.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use recseal::access::{Act, Grant, Principal, authorize};
 use recseal::app;

@@ -50,7 +50,10 @@ pub fn try_write_lease(file: &File) -> io::Result<LeaseVerdict> {
     try_lease(file, libc::F_WRLCK)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a millisecond, and nothing that could be waited for")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a millisecond, and nothing that could be waited for"
+)]
 fn pause_a_moment() {
     std::thread::sleep(std::time::Duration::from_millis(1));
 }
