@@ -329,8 +329,7 @@ mod tests {
             ("{\"a\":1", F::Syntax, 1, 5),
             ("{} {}", F::Syntax, 1, 5),
         ] {
-            // Planted faults: `derive(Deserialize)` for a map, which keeps the last member; the
-            // depth counted from 1.
+            // Planted faults: the second of two members kept as well; the depth counted from 1.
             assert_eq!(fault(text), (kind, line, offset), "{:.40}", text);
         }
     }

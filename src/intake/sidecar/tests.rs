@@ -42,8 +42,7 @@ fn manifest() -> Vec<Case> {
 }
 
 /// Planted faults: the zone not asked (`custom.csv`), the first leg alone kept (`Master.csv`),
-/// `group-ref` not followed (`complete.xml`), the root's default namespace taken for that of the
-/// metadata (`prefixed.xml`).
+/// `group-ref` not followed (`complete.xml`).
 #[test]
 fn every_fixture_tells_what_the_manifest_says() {
     let mut wrong = Vec::new();
@@ -141,8 +140,8 @@ fn refused(reader: Reader, bytes: &[u8]) -> SidecarFault {
     })
 }
 
-/// Planted faults: a document type passed over, which reads four of these; an unknown entity
-/// taken for nothing; depth and parts not counted; a prefix without a namespace taken for none.
+/// Planted faults: a document type passed over; an unknown entity taken for a blank; depth not
+/// counted.
 #[test]
 fn no_document_grows_or_fetches_or_hides() {
     let laughs = (1..10).fold("<!ENTITY a0 \"ha\">".to_owned(), |all, n| {
