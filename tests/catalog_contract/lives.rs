@@ -52,6 +52,7 @@ fn only_legal_steps_happen_and_each_is_audited() {
             let id = placed(&f, from);
             if event == RecordingEvent::ErasureVerified && from == RecordingState::Erasing {
                 assert!(f.write(|tx| tx.destroy_key(id)));
+                f.forget_copies(id);
             }
             let before = f.catalog.read(|tx| tx.audit_head()).unwrap().seq;
             let by = entry(id, 1);
@@ -157,6 +158,8 @@ fn the_database_refuses_a_state_that_lacks_what_it_claims() {
     step(id, RecordingEvent::ErasureStarted).unwrap();
     assert!(step(id, RecordingEvent::ErasureVerified).is_err(), "erased with its key");
     f.write(|tx| tx.destroy_key(id));
+    assert!(step(id, RecordingEvent::ErasureVerified).is_err(), "erased with a file of it");
+    f.forget_copies(id);
     step(id, RecordingEvent::ErasureVerified).unwrap();
 
     let raw = f.raw();

@@ -61,6 +61,13 @@ impl Fixture {
         self.catalog.write(work).unwrap()
     }
 
+    /// Forgets the sealed files of a recording, as its erasure does.
+    fn forget_copies(&self, id: RecordingId) {
+        for copy in self.catalog.read(|tx| tx.copies(id)).unwrap() {
+            assert!(self.write(|tx| tx.forget_copy(id, &copy)));
+        }
+    }
+
     /// A recording called `name`, found and not finished.
     fn found(&self, name: &str) -> RecordingId {
         let id = RecordingId::new();

@@ -87,6 +87,7 @@ fn the_key_of_a_sidecar_lives_no_longer_than_the_row_of_its_recording() {
         tx.destroy_key(id)
     });
     assert!(f.catalog.read(|tx| tx.sidecar_keys(id)).unwrap().is_empty());
+    f.forget_copies(id);
     f.write(|tx| tx.advance(id, RecordingEvent::ErasureVerified, &entry(id, 7)));
 }
 
