@@ -180,11 +180,7 @@ impl Engine {
 
 /// Whoever a name may speak of.
 fn people_of(named: &NameFacts) -> query::NameFacts<'_> {
-    query::NameFacts {
-        from: named.expose_from(),
-        to: named.expose_to(),
-        room: named.expose_room(),
-    }
+    query::NameFacts { from: named.expose_from(), to: named.expose_to(), room: named.expose_room() }
 }
 
 fn not_understood(error: impl std::fmt::Display) -> FlowError {

@@ -296,8 +296,8 @@ mod tests {
         wanted.order()
     }
 
-    /// Planted faults: the first of two selections taken; an empty list that selects nothing and
-    /// so "succeeds"; a relative path.
+    /// Planted faults: one of two selections taken; an empty list that selects nothing and so
+    /// "succeeds".
     #[test]
     fn an_order_says_what_it_means_in_one_way() {
         let id = "0192f0c8-7a3b-7c4d-8e5f-123456789abc";
