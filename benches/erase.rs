@@ -1,7 +1,7 @@
 //! Erasing sealed copies, every byte read back, against tools that read nothing back: ratios of one
 //! run, not absolute times. Then what a recorder on the same disk feels of it.
 //!
-//! `cargo bench --bench erase [FOLDER]`, on the file system of FOLDER, which should be an ext4 or
+//! `cargo bench --bench erase [FOLDER [large] [small] [beside]]`, on the file system of FOLDER, which should be an ext4 or
 //! XFS on a disk of its own, or in a loop device (`losetup --direct-io=on`): elsewhere nothing is
 //! written in place. Needs `shred` and `srm` and some 3 GiB; as root the journal of ext4 is wiped,
 //! too, and that is part of our time. Rounds alternate and the medians are compared. Our own spread
@@ -23,17 +23,22 @@ use recseal::vault::{
 use uuid::Uuid;
 
 type Row = (&'static str, String, String, &'static str);
+type Part = fn(&Path) -> Vec<Row>;
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let folder = folder.map_or_else(std::env::temp_dir, PathBuf::from);
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let folder = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let wanted: Vec<_> = arguments.collect();
     let work = tempfile::tempdir_in(folder).expect("a folder to work in");
-    let mut rows = one_gibibyte(work.path());
-    rows.extend(many_small(work.path()));
-    rows.extend(beside_a_recorder(work.path()));
+    let parts: [(&str, Part); 3] =
+        [("large", one_gibibyte), ("small", many_small), ("beside", beside_a_recorder)];
     println!("\n| What | recseal | Peer in the same run | Goal |\n|---|---|---|---|");
-    for (what, ours, peer, goal) in rows {
-        println!("| {what} | {ours} | {peer} | {goal} |");
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            for (what, ours, peer, goal) in part(work.path()) {
+                println!("| {what} | {ours} | {peer} | {goal} |");
+            }
+        }
     }
 }
 
@@ -76,12 +81,16 @@ fn beside_a_recorder(work: &Path) -> Vec<Row> {
             });
         }
     }
-    let (idle, samples) = (percentile(&mut alone, 99), unhurried.len());
-    let median = percentile(&mut alone, 50);
-    println!("recorder: {} syncs alone, p50 {:.2} ms; {samples} beside", alone.len(), ms(median));
+    let idle = percentile(&mut alone, 99);
     let row = |what, times: &mut Vec<Duration>| {
         let busy = percentile(times, 99);
-        let said = format!("p99 {:.2} ms alone: {:.2}× of it", ms(idle), ratio(busy, idle));
+        let said = format!(
+            "p99 {:.2} ms alone ({} syncs, {} beside): {:.2}× of it",
+            ms(idle),
+            alone.len(),
+            times.len(),
+            ratio(busy, idle)
+        );
         (what, format!("p99 {:.2} ms", ms(busy)), said, "≤ 1.5×")
     };
     vec![
@@ -135,11 +144,13 @@ fn rounds(work: &Path, files: usize, bytes: u64, peers: &[&[&str]]) -> Times {
         let doomed = plant(work, files, bytes);
         times.ours.push(timed(|| erase(work, &doomed, &FullSpeed)));
         for (peer, times) in peers.iter().zip(&mut times.peers) {
-            let doomed = plant(work, files, bytes);
+            let share = if files < PEER_SHARE { 1 } else { PEER_SHARE };
+            let doomed = plant(work, files / share, bytes);
             let names = doomed.iter().map(|one| one.path.expose_below(work));
             let mut command = Command::new(peer[0]);
             command.args(&peer[1..]).args(names);
-            times.push(timed(|| assert!(command.status().expect("a peer").success())));
+            let time = timed(|| assert!(command.status().expect("a peer").success()));
+            times.push(time * share as u32);
         }
     }
     times
@@ -198,7 +209,7 @@ fn median(times: &[Duration]) -> Duration {
     percentile(&mut times.to_vec(), 50)
 }
 
-fn percentile(times: &mut Vec<Duration>, percent: usize) -> Duration {
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort();
     times[(times.len() * percent / 100).min(times.len() - 1)]
 }
@@ -216,3 +227,5 @@ const ROUNDS: usize = 5;
 const SMALL: usize = 2_000;
 const SMALL_BYTES: u64 = 200 << 10;
 const BATCH: usize = 256;
+/// Peers erase a tenth of many files: they take minutes, in proportion to their number.
+const PEER_SHARE: usize = 10;

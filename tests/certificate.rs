@@ -148,7 +148,7 @@ fn facts(number: u64, previous: [u8; 32]) -> CertificateFacts {
     }
 }
 
-/// Nothing but the files and the public key. Planted faults: a daemon asked for; the finality not
+/// Nothing but the files and the public key. Meant to catch: a daemon asked for; the finality not
 /// looked at; the state folder made by asking.
 #[test]
 fn a_certificate_is_verified_with_the_public_key_alone() {
@@ -182,7 +182,7 @@ fn a_certificate_is_verified_with_the_public_key_alone() {
     );
 }
 
-/// Planted faults: only the first of several looked at; the chain not asked; the keys not asked;
+/// Meant to catch: only the first of several looked at; the chain not asked; the keys not asked;
 /// files of a folder passed over when they are damaged.
 #[test]
 fn what_was_changed_or_held_back_is_found() {
@@ -235,8 +235,8 @@ fn what_was_changed_or_held_back_is_found() {
     assert_eq!(host.verify(&["all/1"], &[]).status.code(), Some(4));
 }
 
-/// The recipe of the manual, to the letter. Planted faults: the length of the context wrong in the
-/// page; one byte of the certificate changed, which the recipe has to find.
+/// The recipe of the manual, to the letter. Planted fault: one byte of the certificate changed, here
+/// at the end.
 #[test]
 fn openssl_alone_verifies_what_the_manual_says() {
     or_skip!(tools(&["openssl", "xxd", "sha256sum"]));
@@ -270,7 +270,7 @@ fn openssl_alone_verifies_what_the_manual_says() {
     assert!(shell(recipe).is_err(), "a changed byte verifies");
 }
 
-/// Planted faults: text of the certificate not escaped; an existing file replaced unasked; a
+/// Meant to catch: text of the certificate not escaped; an existing file replaced unasked; a
 /// damaged certificate rendered.
 #[test]
 fn a_certificate_is_rendered_for_people() {

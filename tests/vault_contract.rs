@@ -318,8 +318,7 @@ proptest! {
 }
 
 /// Three copies, each operation failing in turn: whatever was heard or not, nothing is lost and a
-/// second try ends it. Planted faults: the first step unlinking, and a second one that fails for
-/// what is gone.
+/// second try ends it. Planted fault: a second step that fails for what is gone.
 #[test]
 fn an_erasure_that_fails_anywhere_is_finished_later() {
     for fail_at in 0.. {

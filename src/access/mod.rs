@@ -9,6 +9,8 @@
 //! - Nobody can hand on more than they hold ([`Principal::may_give`]), so whoever administers
 //!   tokens cannot make themselves one that plays media.
 
+pub mod password;
+pub mod roles;
 pub mod token;
 
 use std::fmt;

@@ -139,16 +139,10 @@ fn file_of(row: &Row<'_>) -> rusqlite::Result<DoomedFile> {
     };
     let bytes = unsigned(row, "bytes")?;
     let inode: Option<i64> = row.get("expected_inode")?;
-    let expected = match inode.zip(row.get("expected_modified_ns")?) {
-        None => None,
-        Some((inode, modified_ns)) => Some(Fingerprint {
-            device: 0,
-            inode: inode.cast_unsigned(),
-            size_bytes: bytes,
-            modified_ns,
-            changed_ns: 0,
-        }),
-    };
+    let expected = inode.zip(row.get("expected_modified_ns")?).map(|(inode, modified_ns)| {
+        let inode = inode.cast_unsigned();
+        Fingerprint { device: 0, inode, size_bytes: bytes, modified_ns, changed_ns: 0 }
+    });
     let evidence = match evidence_of(row)? {
         None => None,
         Some(destruction) => Some(FileEvidence {

@@ -19,6 +19,7 @@ use super::erasure::{RawErasure, RawRetention};
 use super::redaction::RawRedaction;
 use super::{
     ClientCertificates, ClientConfig, Config, ConfigError, KeysConfig, LogLevel, Overrides,
+    StoreConfig,
 };
 
 use store::{RawStore, check_apart, lay_over};
@@ -222,18 +223,8 @@ impl RawConfig {
         check_names(&names)?;
         listen.client_ca.iter().try_for_each(|path| must_be_absolute("listen.client_ca", path))?;
         let clients = validate_clients(client)?;
-        let mut stores = Vec::new();
-        for (index, raw) in store.into_iter().enumerate() {
-            stores.push(raw.validate(&format!("store[{index}]"))?);
-        }
-        for (path, profile) in over.stores {
-            lay_over(&mut stores, path, profile);
-        }
-        check_apart(&stores)?;
         check_seal_key("seal.to", seal.to.as_deref())?;
-        for store in &mut stores {
-            store.seal_to = store.seal_to.take().or_else(|| seal.to.clone());
-        }
+        let stores = validate_stores(store, over.stores, seal.to.as_ref())?;
         vault.path.iter().try_for_each(|path| must_be_absolute("vault.path", path))?;
         within("ingest.workers", ingest.workers, 1, 64)?;
         within("ingest.batch", ingest.batch, 1, 4_096)?;
@@ -263,6 +254,26 @@ impl RawConfig {
             erasure: erasure.validate(&retention)?,
         })
     }
+}
+
+/// The stores of the file, with those of the command line laid over them.
+fn validate_stores(
+    raw: Vec<RawStore>,
+    over: Vec<(PathBuf, Option<&'static str>)>,
+    seal_to: Option<&String>,
+) -> Result<Vec<StoreConfig>, ConfigError> {
+    let mut stores = Vec::new();
+    for (index, raw) in raw.into_iter().enumerate() {
+        stores.push(raw.validate(&format!("store[{index}]"))?);
+    }
+    for (path, profile) in over {
+        lay_over(&mut stores, path, profile);
+    }
+    check_apart(&stores)?;
+    for store in &mut stores {
+        store.seal_to = store.seal_to.take().or_else(|| seal_to.cloned());
+    }
+    Ok(stores)
 }
 
 fn validate_clients(raw: Vec<RawClient>) -> Result<Vec<ClientConfig>, ConfigError> {

@@ -4,6 +4,7 @@
 //! views. A [`StorePath`] may hold a phone number, so it prints as nothing: whoever needs the
 //! bytes says [`StorePath::expose_bytes`], and that word can be searched for.
 
+pub mod conversation;
 pub mod doomed;
 mod journal;
 pub mod lifecycle;
@@ -65,6 +66,20 @@ ids! {
     StoreId,
     /// One conversation with its segments.
     ConversationId,
+    /// Somebody who took part in one conversation.
+    ParticipantId,
+    /// One part of a conversation.
+    SegmentId,
+    /// One message of a chat.
+    MessageId,
+    /// One tag, built in or own.
+    TagId,
+    /// One record of what somebody agreed to or withdrew.
+    ConsentId,
+    /// One request of a person about their data.
+    RequestId,
+    /// One time that data about people was given to somebody.
+    DisclosureId,
     /// One erasure that somebody asked for: a job with a recording per item.
     JobId,
     /// One legal hold.

@@ -80,6 +80,8 @@ pub enum SidecarRule {
         from: &'static str,
         /// Folder of the recording.
         to: &'static str,
+        /// What the sidecar's name has in front; it need not be there.
+        prefix: &'static str,
         /// Suffix of the sidecar.
         suffix: &'static str,
     },
@@ -225,15 +227,20 @@ const FREESWITCH: Profile = Profile {
 
 /// Opened under the final name, no rename. While the call lasts its `.meta` file exists in the
 /// spool; where spool and output are one folder that tells when it ends. In pcap mode
-/// `metadata/{stem}.txt` is renamed in last. Source: sipwise/rtpengine:recording-daemon/output.c,
+/// `metadata/rtpengine-meta-{stem}.txt` is renamed in last, and was a `.tmp` until then. Source: sipwise/rtpengine:recording-daemon/output.c,
 /// inotify.c, metafile.c, docs/rtpengine-recording.md, daemon/recording.c.
 const RTPENGINE: Profile = Profile {
     name: "rtpengine",
     settle: SETTLE,
     marker: Some(Marker::Absent("{call}.meta")),
-    temporary: &["rtpengine-meta-*"],
+    temporary: &[],
     sidecars: &[
-        SidecarRule::Sibling { from: "metadata", to: "pcaps", suffix: "txt" },
+        SidecarRule::Sibling {
+            from: "metadata",
+            to: "pcaps",
+            prefix: "rtpengine-meta-",
+            suffix: "txt",
+        },
         SidecarRule::Stem(TEXT_SUFFIXES),
     ],
     naming: &["{call}-{tag}-{leg}", "{call}-{tag}"],
@@ -432,6 +439,10 @@ mod tests {
             assert_eq!(GENERIC.name_kind(&path(name)), kind, "{name:?}");
         }
         assert_eq!(OREKA.name_kind(&path(b"x.mcf")), Temporary);
+        // Planted fault: the prefix alone taken for unfinished, so the finished text stays clear.
+        let meta = |name: &[u8]| RTPENGINE.name_kind(&path(name));
+        assert_eq!(meta(b"tmp/rtpengine-meta-c-1.tmp"), Temporary);
+        assert_eq!(meta(b"metadata/rtpengine-meta-c-1.txt"), Content);
         // Planted fault: without the length check, `a*a` fits `a`.
         assert!(!name_fits("ab*bc", b"abc"));
     }

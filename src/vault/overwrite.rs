@@ -19,6 +19,7 @@ mod pieces;
 
 use std::fs::File;
 use std::io;
+use std::iter;
 use std::ops::{ControlFlow, Range};
 use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
@@ -190,7 +191,7 @@ impl<'f> Pass<'f> {
                 mapped_parts(extents, len_bytes, stamp.is_some())
             }
             _ if len_bytes == 0 => Vec::new(),
-            _ => vec![0..len_bytes],
+            _ => iter::once(0..len_bytes).collect(),
         };
         let pattern = Pattern::generate(stamp);
         Ok(Self { file, storage, len_bytes, parts, pattern, signals, is_cut_short: false })

@@ -106,8 +106,10 @@ impl Pace for Throttle {
             match bucket.take(bytes, self.rate(), self.began.elapsed()) {
                 Duration::ZERO => return ControlFlow::Continue(()),
                 wait => {
+                    bucket.waiting += 1;
                     let waited = self.changed.wait_timeout(bucket, wait);
                     bucket = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    bucket.waiting -= 1;
                 }
             }
         }
@@ -123,6 +125,8 @@ impl Pace for Throttle {
 struct Bucket {
     debt_bytes: u64,
     as_of: Duration,
+    /// Threads that wait for it.
+    waiting: usize,
 }
 
 impl Bucket {
@@ -130,7 +134,7 @@ impl Bucket {
     /// the rate is let through and owed for.
     fn take(&mut self, bytes: u64, bytes_per_second: u64, now: Duration) -> Duration {
         if bytes_per_second == 0 {
-            *self = Self { debt_bytes: 0, as_of: now };
+            (self.debt_bytes, self.as_of) = (0, now);
             return Duration::ZERO;
         }
         let passed = now.saturating_sub(self.as_of);
@@ -176,8 +180,7 @@ const NANOS: u128 = 1_000_000_000;
 mod tests {
     use super::*;
 
-    /// Each row asks for bytes at a moment. Planted faults: time that passed before the first
-    /// piece saved up as a burst; the debt forgotten when the rate changes.
+    /// Each row asks for bytes at a moment. Planted fault: every rate treated as no limit.
     #[test]
     fn a_rate_is_kept() {
         let mut bucket = Bucket::default();
@@ -212,14 +215,21 @@ mod tests {
     #[test]
     fn who_waits_hears_of_changes() {
         let throttle = Throttle::new(1);
-        assert!(throttle.before(1 << 40).is_continue());
+        let has_waiting = || throttle.bucket.lock().unwrap().waiting == 1;
         std::thread::scope(|scope| {
+            assert!(throttle.before(1 << 40).is_continue());
             let waiting = scope.spawn(|| throttle.before(1));
+            while !has_waiting() {
+                std::thread::yield_now();
+            }
             throttle.set_rate(0);
             assert!(waiting.join().unwrap().is_continue());
             throttle.set_rate(1);
             assert!(throttle.before(1 << 40).is_continue());
             let waiting = scope.spawn(|| throttle.before(1));
+            while !has_waiting() {
+                std::thread::yield_now();
+            }
             throttle.stop();
             assert!(waiting.join().unwrap().is_break());
         });

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 /// A daemon with a store of sealed recordings.
 pub struct Sealed {
+    /// The daemon.
     pub daemon: Daemon,
     /// Their ids, oldest first.
     pub ids: Vec<String>,
@@ -29,6 +30,7 @@ pub struct Sealed {
 
 impl Sealed {
     /// `count` recordings of about 16 KB, written two days ago, and `config` besides the store.
+    #[expect(clippy::disallowed_methods, reason = "files get a time in the past")]
     pub fn new(count: usize, config: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("calls");

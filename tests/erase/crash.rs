@@ -4,9 +4,7 @@
 //! `RECSEAL_ERASE_KILLS=1000` kills that often, `RECSEAL_ERASE_SEED=N` repeats the random choices
 //! of a run that printed N.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -31,10 +29,10 @@ fn whoever_dies_at_a_named_place_finishes_the_next_time() {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path(), layout);
         let what = format!("{place}, {layout}");
-        let died = end_of(start(folder.path(), "script", 1, Some(place)));
+        let died = start(folder.path(), "script", 1, Some(place)).end();
         assert_eq!(died.0, Some(9), "{what}: {}", died.1);
         let again = format!("{}:1", place.split(':').next().unwrap());
-        let died = end_of(start(folder.path(), "finish", 1, Some(&again)));
+        let died = start(folder.path(), "finish", 1, Some(&again)).end();
         assert!(matches!(died.0, Some(9) | None), "{what}: {}", died.1);
         must_end_well(folder.path(), &what);
     });
@@ -53,14 +51,29 @@ fn whoever_dies_at_any_instant_finishes_the_next_time() {
         prepare(folder.path(), layout(*episode));
         for kill in 0..KILLS_PER_EPISODE {
             let what = format!("seed {seed}, episode {episode}, kill {kill}");
-            let mut child = start(folder.path(), "work", chance.next(), None);
-            let_pass(Duration::from_millis(30 + chance.below(600)));
-            child.kill().unwrap();
-            let (signal, said) = end_of(child);
+            let worker = start(folder.path(), "work", chance.next(), None);
+            // One in five dies while it starts, the others at work.
+            if chance.below(5) > 0 {
+                until_it_works(&folder.path().join("ledger"));
+            }
+            let_pass(Duration::from_millis(chance.below(400)));
+            let (signal, said) = worker.kill();
             assert_eq!(signal, Some(9), "{what}: {said}");
         }
         must_end_well(folder.path(), &format!("seed {seed}, episode {episode}"));
     });
+}
+
+/// Waits until the worker adds to its ledger: for a while at most, it may be killed any time.
+fn until_it_works(ledger: &Path) {
+    let len = || std::fs::metadata(ledger).map_or(0, |seen| seen.len());
+    let before = len();
+    for _ in 0..5_000 {
+        if len() > before {
+            return;
+        }
+        let_pass(Duration::from_millis(1));
+    }
 }
 
 fn must_end_well(folder: &Path, what: &str) {
@@ -74,15 +87,6 @@ fn must_end_well(folder: &Path, what: &str) {
         facts.recorded.len(),
         facts.held.len()
     );
-}
-
-/// By which signal it ended, and what it said.
-pub fn end_of(child: Child) -> (Option<i32>, String) {
-    let output = child.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    let status = output.status;
-    let signal = status.signal().or_else(|| (!status.success()).then_some(-1));
-    (signal, String::from_utf8_lossy(&said).into_owned())
 }
 
 /// Two at a time: most of each is waiting for the disk.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::chance::Chance;
 use crate::common::loop_fs::LoopFs;
 use crate::common::or_skip;
-use crate::crash::{end_of, number, seed};
+use crate::crash::{number, seed};
 use crate::evidence::must_hold;
 use crate::ledger::Facts;
 use crate::worker::{finish, ground_at, let_pass, prepare, start_with};
@@ -42,8 +42,7 @@ fn cut_some(fs: &LoopFs, cuts: u64, what: &str, layout: &str, chance: &mut Chanc
     let (folder, ledger) = (fs.path().join("ground"), beside.path().join("ledger"));
     std::fs::create_dir(&folder).unwrap();
     prepare(&folder, layout);
-    let program = std::env::current_exe().unwrap();
-    let mut child = start_with(&program, &folder, &ledger, "work", chance.next(), None);
+    let worker = start_with(&folder, &ledger, "work", chance.next(), None);
     for cut in 0..cuts {
         let_pass(Duration::from_millis(200 + chance.below(800)));
         let early = std::fs::read_to_string(&ledger).unwrap_or_default();
@@ -59,8 +58,7 @@ fn cut_some(fs: &LoopFs, cuts: u64, what: &str, layout: &str, chance: &mut Chanc
         println!("{what}, cut {cut}: {} recorded", facts.recorded.len());
         drop(ground);
     }
-    child.kill().unwrap();
-    let (signal, said) = end_of(child);
+    let (signal, said) = worker.kill();
     assert_eq!(signal, Some(9), "{what}: {said}");
 }
 

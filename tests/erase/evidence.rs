@@ -181,7 +181,8 @@ impl Evidence {
             for text in [&bytes, below.as_os_str().as_bytes()] {
                 if let Some(hit) = automaton.find(text) {
                     let what = String::from_utf8_lossy(needles[hit.pattern().as_usize()]);
-                    faults.push(format!("{what:?} stands in {}", below.display()));
+                    let (place, at) = (below.display(), hit.start());
+                    faults.push(format!("{what:?} stands in {place} at {at}"));
                 }
             }
         }

@@ -143,6 +143,7 @@ fn what_comes_back_is_erased_again() {
 /// the original not doomed (it lies there still, and `Erased` is said), and a leftover of another
 /// call taken.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the second name is the test's own")]
 fn plaintext_goes_with_its_recording() {
     let ground = Ground::new();
     let path = ground.drop_file("call-1001.wav", &wav(1, 9_000));

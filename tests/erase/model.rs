@@ -63,7 +63,7 @@ struct Model {
 /// is not taken back when a blocked item is cancelled.
 #[test]
 fn whatever_is_done_in_whatever_order_comes_out_as_the_model_says() {
-    let cases = number("RECSEAL_ERASE_CASES", 24) as u32;
+    let cases = number("RECSEAL_ERASE_CASES", 10) as u32;
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let acts = prop::collection::vec(any_act(), 4..28);
     TestRunner::new(config).run(&acts, |acts| play(&acts)).unwrap();

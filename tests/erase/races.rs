@@ -133,6 +133,7 @@ fn place_one(
 /// pairs.
 fn pair_some(ground: &Ground, ids: &[RecordingId]) -> BTreeMap<ConversationId, Vec<RecordingId>> {
     let rows = rusqlite::Connection::open(catalog_in(&ground.state())).unwrap();
+    rows.execute_batch("PRAGMA secure_delete = ON").unwrap();
     let mut conversations = BTreeMap::new();
     for pair in ids[..ids.len() / 2].chunks(2) {
         let conversation = ConversationId(Uuid::now_v7());

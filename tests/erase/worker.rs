@@ -4,6 +4,7 @@
 //! This program starts itself again with the variables below. What it wanted and was answered is
 //! in the ledger; its time passes a thousand times as fast as ours, and never back.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -23,22 +24,19 @@ use crate::ground::{Ground, wav};
 use crate::ledger::{Ledger, hex};
 
 /// A worker at `folder`, in one of its modes, with `seed`, dying at `crash_at` if that is given.
-pub fn start(folder: &Path, mode: &str, seed: u64, crash_at: Option<&str>) -> Child {
-    let program = std::env::current_exe().expect("this program");
-    let ledger = folder.join("ledger");
-    start_with(&program, folder, &ledger, mode, seed, crash_at)
+pub fn start(folder: &Path, mode: &str, seed: u64, crash_at: Option<&str>) -> Worker {
+    start_with(folder, &folder.join("ledger"), mode, seed, crash_at)
 }
 
 /// The same with its ledger elsewhere.
 pub fn start_with(
-    program: &Path,
     folder: &Path,
     ledger: &Path,
     mode: &str,
     seed: u64,
     crash_at: Option<&str>,
-) -> Child {
-    let mut command = Command::new(program);
+) -> Worker {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
     command
         .args(["worker::the_worker", "--exact", "--nocapture", "--test-threads=1"])
         .env(WORKER, folder)
@@ -51,7 +49,37 @@ pub fn start_with(
     if let Some(place) = crash_at {
         command.env("RECSEAL_CRASH_AT", place);
     }
-    command.spawn().expect("this program starts again")
+    Worker(Some(command.spawn().expect("this program starts again")))
+}
+
+/// A running worker. Dropped, it is killed.
+pub struct Worker(Option<Child>);
+
+impl Worker {
+    /// kill -9; by which signal it ended, and what it said.
+    pub fn kill(mut self) -> (Option<i32>, String) {
+        self.0.as_mut().expect("it was started").kill().expect("our own child can be killed");
+        self.end()
+    }
+
+    /// Waits for its end: by which signal (-1 for a failure), and what it said.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let child = self.0.take().expect("it was started");
+        let output = child.wait_with_output().expect("our own child can be waited for");
+        let said = [output.stdout, output.stderr].concat();
+        let status = output.status;
+        let signal = status.signal().or_else(|| (!status.success()).then_some(-1));
+        (signal, String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
 }
 
 /// The layout of a ground for `number`: own, beside, own, …
@@ -72,8 +100,14 @@ pub fn ground_at(folder: &Path) -> Ground {
 pub fn prepare(folder: &Path, layout: &str) {
     std::fs::create_dir_all(folder.join("store")).expect("a store");
     std::fs::create_dir_all(folder.join("incoming")).expect("a folder beside it");
-    let config = format!("[[store]]\npath = \"STORE\"\nlayout = \"{layout}\"\n");
+    let config = format!(
+        "[vault]\nreserve = \"1MiB\"\n[[store]]\npath = \"STORE\"\nlayout = \"{layout}\"\n"
+    );
     std::fs::write(folder.join("config"), config).expect("a configuration");
+    for place in ["config", "."] {
+        let file = std::fs::File::open(folder.join(place)).expect("what was just made");
+        file.sync_all().expect("it is durable");
+    }
 }
 
 /// What a file of this stem holds; a sidecar, by its name.
@@ -92,6 +126,7 @@ fn the_worker() {
     let ledger = Ledger::open(Path::new(&variable(LEDGER).expect("a ledger")));
     let seed = variable(SEED).and_then(|text| text.parse().ok()).expect("a seed");
     let ground = ground_at(&folder);
+    ledger.note("begin");
     let desk = Desk { ground: &ground, ledger: &ledger, chance: Chance::new(seed) };
     match variable(MODE).as_deref() {
         Some("script") => desk.follow_the_script(),
@@ -240,10 +275,16 @@ impl Desk<'_> {
                 false => std::fs::rename(&incoming, &place).unwrap(),
             }
         };
-        if kind < 4 {
-            put(&format!("{stem}.json"), &content(&format!("{stem}.json")));
+        // Before one that goes into quarantine, which takes none afterwards.
+        let names = [format!("{stem}.json"), format!("{stem}.wav")];
+        let (beside, first) = (names[0].clone(), usize::from(kind != 0));
+        for name in [&names[first], &names[1 - first]] {
+            match *name == beside {
+                true if kind >= 4 => {}
+                true => put(name, &content(name)),
+                false => put(name, &content(&stem)),
+            }
         }
-        put(&format!("{stem}.wav"), &content(&stem));
         std::fs::File::open(self.ground.store()).unwrap().sync_all().unwrap();
         self.ledger.note(&format!("file {stem}"));
         stem

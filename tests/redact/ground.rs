@@ -105,19 +105,33 @@ impl Ground {
     }
 
     /// Nothing waits, the trail is whole, and on disk lies what the catalog knows, nothing more.
-    pub(crate) fn must_be_in_order(&self) {
+    pub(crate) fn must_be_in_order(&mut self) {
+        self.wait_until_erased();
         let status = self.daemon.json(&["status"]);
         assert_eq!(status["recordings"]["waiting"], 0, "{status}");
         assert!(self.daemon.recseal(&["audit", "verify"]).status.success());
         let catalog = Catalog::open_read_only(&catalog_in(&self.daemon.state())).unwrap();
         let mut known = 0;
         for id in self.ids() {
+            let shown = self.daemon.json(&["recordings", "show", &id]);
+            if shown["state"] == "Deleted" {
+                continue;
+            }
             let id = id.parse().unwrap();
             known += catalog.read(|tx| tx.copies(id)).unwrap().len();
             self.daemon.json(&["verify", &format!("{id}")]);
         }
         let files = self.sealed_files();
         assert_eq!(files.len(), known, "{files:?}");
+    }
+
+    /// Until nothing is owed any more.
+    pub(crate) fn wait_until_erased(&mut self) {
+        self.daemon.wait_until("what was redacted is erased", |daemon| {
+            let status = daemon.json(&["status"]);
+            status["erasure"]["pending_files"] == 0
+                && status["recordings"]["planned_for_deletion"] == 0
+        });
     }
 
     /// A folder that nobody may look into, too.

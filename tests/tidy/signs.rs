@@ -20,12 +20,14 @@ const EXPOSING: &[(&str, &[&str])] = &[
     ("expose_text", &["access", "flow", "http"]),
     ("expose_bundle", &["flow"]),
     ("expose_text", &["access", "flow", "http", "cli"]),
+    ("expose_personal", &["domain", "compliance", "intake", "catalog", "flow", "http"]),
     ("expose_export", &["flow", "http", "cli"]),
 ];
 
-/// Calls from which there is no way back, and the module that may make them, in one place.
-pub(crate) const GUARDED: &[(&str, &str)] =
-    &[("destroy_key", "flow"), ("destroy_sidecar_key", "flow")];
+/// Calls from which there is no way back, the module that may make them, and in how many places:
+/// a key goes with its abandoned attempt, and with the erasure of its recording.
+pub(crate) const GUARDED: &[(&str, &str, usize)] =
+    &[("destroy_key", "flow", 2), ("destroy_sidecar_key", "flow", 1)];
 
 /// `unsafe` lives in one file, each call with its reason.
 pub(crate) fn unsafe_only_in_sys(source: &Source) -> Vec<String> {
@@ -55,9 +57,9 @@ pub(crate) fn guarded_calls(source: &Source) -> Vec<String> {
     if !source.is_product() {
         return Vec::new();
     }
-    let away = GUARDED.iter().filter(|(_, home)| source.module() != Some(home));
-    away.filter(|(name, _)| calls(source, name) > 0)
-        .map(|(name, home)| format!("`{name}` is called; only {home} may"))
+    let away = GUARDED.iter().filter(|(_, home, _)| source.module() != Some(home));
+    away.filter(|(name, ..)| calls(source, name) > 0)
+        .map(|(name, home, _)| format!("`{name}` is called; only {home} may"))
         .collect()
 }
 

@@ -13,7 +13,6 @@
 //! before their evidence was recorded are overwritten again.
 
 use std::collections::HashMap;
-use std::os::fd::BorrowedFd;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -22,20 +21,16 @@ use uuid::Uuid;
 
 use crate::catalog::{CatalogTx, SidecarState};
 use crate::clock::{self, Clock, Timestamp};
-use crate::compliance::audit::{Activity, Actor, AuditEntry, Outcome};
-use crate::compliance::erasure::{DestroyedKey, ErasureItem, ErasureReason, ItemStep, SelectedBy};
+use crate::compliance::audit::{Activity, Actor, AuditEntry};
+use crate::compliance::erasure::{DestroyedKey, ErasureItem, ItemStep};
 use crate::compliance::hold;
 use crate::compliance::retention::RetentionRule;
-use crate::domain::doomed::{DoomedFile, DoomedKind, DoomedStep, FileEvidence};
+use crate::domain::doomed::{DoomedFile, DoomedKind, DoomedStep};
 use crate::domain::lifecycle::RecordingState;
-use crate::domain::{
-    DataKeyId, JournalFate, Recording, RecordingId, SidecarId, Sighting, VaultName,
-};
+use crate::domain::{DataKeyId, Recording, SidecarId, Sighting, VaultName};
 use crate::flow::crash::crash_point;
 use crate::flow::{Engine, FlowError};
-use crate::vault::original::{self, DoomedOriginal};
 use crate::vault::pace::IdlePriority;
-use crate::vault::{CopyEvidence, Doomed, Overwritten, SealedIdentity, Vault, VaultError};
 
 use super::order::{queue_is_paused, refusal};
 use super::{ActiveErasure, object};
@@ -199,7 +194,7 @@ impl Engine {
         };
         let is_at_rest = is_at_rest && (tx.stored_key(id)?.is_some() || tx.copies(id)?.is_empty());
         if !is_at_rest {
-            tx.postpone_erasure(id, now.plus(NOT_AT_REST), "not_at_rest")?;
+            tx.defer_erasure(id, now.plus(NOT_AT_REST))?;
             return Ok(Begun::Waits);
         }
         let protections = self.protections_of(tx, &recording, rules)?;
@@ -225,7 +220,7 @@ impl Engine {
     }
 
     /// Turns what is known of a recording's files into files that are to go.
-    fn doom_files(
+    pub(super) fn doom_files(
         &self,
         tx: &CatalogTx<'_>,
         recording: &Recording,
@@ -311,233 +306,6 @@ impl Engine {
         )
     }
 
-    /// Overwrites every file that is left of `work` and records what was seen.
-    fn overwrite(&self, work: &[ErasureItem], clock: &Clock) -> Result<(), FlowError> {
-        let begun = work.iter().filter(|item| item.step == ItemStep::KeyDestroyed);
-        let mut files = Vec::new();
-        for item in begun.clone() {
-            files.extend(self.catalog.read(|tx| tx.doomed_files(item.recording))?);
-        }
-        files.retain(|file| file.step == DoomedStep::Doomed);
-        self.identify(&mut files)?;
-        let outcomes = self.each_place(&files, |place, files| match place {
-            Place::Vault(vault) => vault.overwrite_many(&sealed(files), &self.erase.throttle),
-            Place::Store(root) => {
-                original::overwrite_originals(root, &originals(files), &self.erase.throttle)
-            }
-        });
-        crash_point("erase.overwritten");
-        let now = clock.now();
-        let mut failed: HashMap<RecordingId, &'static str> = HashMap::new();
-        self.catalog.write(|tx| {
-            for (file, outcome) in files.iter().zip(&outcomes) {
-                match outcome {
-                    Ok(Overwritten::Done(seen)) => {
-                        tx.note_overwritten(file.token, &evidence(seen, now))?;
-                    }
-                    Ok(Overwritten::Missing) => tx.note_missing(file.token)?,
-                    Err(Failure { code, .. }) => {
-                        failed.entry(file.recording).or_insert(*code);
-                    }
-                }
-            }
-            for item in begun {
-                match failed.get(&item.recording) {
-                    None => tx.move_erasure_item(item.recording, ItemStep::Overwritten, now)?,
-                    Some(code) => self.put_erasure_off(tx, item, code, now)?,
-                }
-            }
-            Ok::<_, FlowError>(())
-        })?;
-        crash_point("erase.overwrite_recorded");
-        Ok(())
-    }
-
-    /// Unlinks what was overwritten, and forgets places and names. Returns whose files are gone.
-    fn unlink(&self, work: &[ErasureItem], clock: &Clock) -> Result<Vec<ErasureItem>, FlowError> {
-        let (mut items, mut files) = (Vec::new(), Vec::new());
-        for item in work {
-            let (now, of_item) = self.catalog.read(|tx| {
-                let now = tx.erasure_item(item.recording)?;
-                Ok::<_, FlowError>((now, tx.doomed_files(item.recording)?))
-            })?;
-            if let Some(now) = now.filter(|now| now.step == ItemStep::Overwritten) {
-                items.push(now);
-                files.extend(of_item.into_iter().filter(|one| one.step == DoomedStep::Overwritten));
-            }
-        }
-        if items.is_empty() {
-            return Ok(items);
-        }
-        let outcomes = self.each_place(&files, |place, files| match place {
-            Place::Vault(vault) => vault.unlink_many(&sealed(files)),
-            Place::Store(root) => original::unlink_originals(root, &originals(files)),
-        });
-        crash_point("erase.unlinked");
-        let now = clock.now();
-        let mut failed: HashMap<RecordingId, &'static str> = HashMap::new();
-        self.catalog.write(|tx| {
-            for (file, outcome) in files.iter().zip(&outcomes) {
-                match outcome {
-                    Ok(journal) => tx.note_unlinked(file.token, worst(file, *journal))?,
-                    Err(Failure { code, .. }) => {
-                        failed.entry(file.recording).or_insert(*code);
-                    }
-                }
-            }
-            for item in &items {
-                match failed.get(&item.recording) {
-                    None => {
-                        tx.move_erasure_item(item.recording, ItemStep::Unlinked, now)?;
-                        tx.scrub_names(item.recording)?;
-                    }
-                    Some(code) => self.put_erasure_off(tx, item, code, now)?,
-                }
-            }
-            Ok::<_, FlowError>(())
-        })?;
-        crash_point("erase.unlink_recorded");
-        items.retain(|item| !failed.contains_key(&item.recording));
-        Ok(items)
-    }
-
-    /// Puts an item off, longer with each failure; the first one is an audit entry.
-    fn put_erasure_off(
-        &self,
-        tx: &CatalogTx<'_>,
-        item: &ErasureItem,
-        code: &'static str,
-        now: Timestamp,
-    ) -> Result<(), FlowError> {
-        if code == STOPPED {
-            return Ok(());
-        }
-        let wait = BACK_OFF.saturating_mul(1 << item.failures.min(9)).min(BACK_OFF_MOST);
-        let failures = tx.postpone_erasure(item.recording, now.plus(wait), code)?;
-        if failures == 1 {
-            let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasureFailed)
-                .with_outcome(Outcome::Failed)
-                .because(code)
-                .on_recording(item.recording)
-                .on_object(object(item.job));
-            tx.append_audit(&entry)?;
-        }
-        tracing::warn!(recording = %item.recording, code, failures, "an erasure is put off");
-        Ok(())
-    }
-
-    /// Does `work` to files together that lie in one place; one result for each, in order.
-    fn each_place<R>(
-        &self,
-        files: &[DoomedFile],
-        work: impl Fn(Place<'_>, &[&DoomedFile]) -> Vec<Result<R, VaultError>>,
-    ) -> Vec<Result<R, Failure>> {
-        let mut results: Vec<Option<Result<R, Failure>>> = files.iter().map(|_| None).collect();
-        while let Some(first) = results.iter().position(Option::is_none) {
-            let key = place_of(&files[first]);
-            let ours: Vec<usize> = (first..files.len())
-                .filter(|at| results[*at].is_none() && place_of(&files[*at]) == key)
-                .collect();
-            let group: Vec<&DoomedFile> = ours.iter().map(|at| &files[*at]).collect();
-            let found = match key {
-                (VaultName::Own, _) => Some(work(Place::Vault(&self.vault), &group)),
-                (VaultName::Beside(store), is_plaintext) => {
-                    let opened = self.slot_of(store).and_then(|slot| slot.opened());
-                    let place = match (&opened, is_plaintext) {
-                        (Some(opened), true) => Some(Place::Store(opened.store.root())),
-                        (Some(opened), false) => {
-                            opened.beside.as_ref().map(|vault| Place::Vault(vault))
-                        }
-                        (None, _) => None,
-                    };
-                    place.map(|place| work(place, &group))
-                }
-            };
-            match found {
-                Some(outcomes) => {
-                    for (at, outcome) in ours.into_iter().zip(outcomes) {
-                        results[at] = Some(outcome.map_err(|error| Failure::of(&error)));
-                    }
-                }
-                None => {
-                    for at in ours {
-                        results[at] = Some(Err(Failure { code: "store_missing" }));
-                    }
-                }
-            }
-        }
-        results.into_iter().map(|one| one.expect("every place was visited")).collect()
-    }
-
-    /// Looks at blocked items again: after something changed, and once a minute.
-    fn recheck_blocked(&self, now: Timestamp) -> Result<(), FlowError> {
-        if self.erase.inner().recheck_at.is_some_and(|at| now < at) {
-            return Ok(());
-        }
-        self.erase.inner().recheck_at = Some(now.plus(RECHECK_EVERY));
-        let mut after = None;
-        loop {
-            let page = self.catalog.read(|tx| tx.blocked_erasures(after, PAGE))?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.recording);
-            self.catalog.write(|tx| {
-                self.expire_protections(tx, now)?;
-                let rules = tx.retention_rules()?;
-                for item in page {
-                    let Some(recording) = tx.recording(item.recording)? else { continue };
-                    let protections = self.protections_of(tx, &recording, &rules)?;
-                    let kind = hold::clear(item.recording, protections, now).err();
-                    let kind = kind.map(|protected| protected.reasons[0].kind());
-                    if kind != item.blocked_by.as_deref() {
-                        tx.block_erasure(item.recording, kind)?;
-                    }
-                }
-                Ok::<_, FlowError>(())
-            })?;
-        }
-    }
-
-    /// Owes what a restored backup left without its key, under one job of the daemon.
-    fn adopt_buried(&self, now: Timestamp) -> Result<(), FlowError> {
-        let buried = self.catalog.read(|tx| tx.erasing_unowed(PAGE))?;
-        if buried.is_empty() {
-            return Ok(());
-        }
-        let (selection, reason) = (SelectedBy::Tombstone, ErasureReason::ErasedBefore);
-        self.catalog.write(|tx| {
-            let job = self.new_job(tx, &Actor::DAEMON, selection, reason, now)?;
-            for id in buried {
-                let highest = tx.highest_key_version()?.max(self.keys.active_version());
-                tx.adopt_erasing(id, job, highest, now)?;
-                let recording = tx.recording(id)?.ok_or(FlowError::NotFound(id))?;
-                self.doom_files(tx, &recording, None, now)?;
-                tx.put_tombstone(&self.handle_of(&recording), id, now)?;
-            }
-            Ok::<_, FlowError>(())
-        })
-    }
-
-    /// Marks a file that was erased before and came back, by its handle: it is sealed first, like
-    /// any other, and erased again.
-    pub(in crate::flow) fn note_if_returned(
-        &self,
-        tx: &CatalogTx<'_>,
-        recording: &Recording,
-        now: Timestamp,
-    ) -> Result<(), FlowError> {
-        if recording.planned_for_deletion || tx.tombstone(&self.handle_of(recording))?.is_none() {
-            return Ok(());
-        }
-        let (selection, reason) = (SelectedBy::Tombstone, ErasureReason::ErasedBefore);
-        let job = self.new_job(tx, &Actor::DAEMON, selection, reason, now)?;
-        tx.add_erasure_item(recording.id, job, recording.fingerprint.size_bytes, None, now)?;
-        let entry = AuditEntry::new(now, Actor::DAEMON, Activity::ErasedFileReturned)
-            .on_recording(recording.id)
-            .on_object(object(job));
-        tx.append_audit(&entry)?;
-        Ok(())
-    }
-
     fn note_active(&self, work: &[ErasureItem]) {
         let active = work.iter().map(|item| ActiveErasure {
             recording: item.recording,
@@ -545,87 +313,6 @@ impl Engine {
             bytes: item.bytes,
         });
         self.erase.inner().active = active.collect();
-    }
-}
-
-/// Where files of one group lie.
-enum Place<'p> {
-    Vault(&'p dyn Vault),
-    Store(BorrowedFd<'p>),
-}
-
-/// Why one file was not destroyed now, as a code.
-struct Failure {
-    code: &'static str,
-}
-
-impl Failure {
-    fn of(error: &VaultError) -> Self {
-        let code = match error {
-            VaultError::Stopped => STOPPED,
-            VaultError::Busy => "busy",
-            VaultError::Changed => "changed",
-            VaultError::Protected => "protected",
-            VaultError::HardLinked { .. } => "hard_linked",
-            VaultError::NotPlain => "not_plain",
-            VaultError::Exists => "name_taken",
-            VaultError::Missing => "missing",
-            VaultError::NoSpace { .. } => "no_space",
-            VaultError::Overwrite(_) => "overwrite_failed",
-            VaultError::Io { .. } => "io",
-        };
-        Self { code }
-    }
-}
-
-fn place_of(file: &DoomedFile) -> (VaultName, bool) {
-    let vault = file.place.as_ref().map_or(VaultName::Own, |(vault, _)| *vault);
-    (vault, file.expected.is_some())
-}
-
-fn sealed(files: &[&DoomedFile]) -> Vec<Doomed> {
-    let one = |file: &&DoomedFile| {
-        let (_, path) = file.place.clone()?;
-        let expected = match (file.kind, file.data_key) {
-            (DoomedKind::Sealed(kind), Some(data_key)) => Some(SealedIdentity {
-                recording: file.recording,
-                data_key,
-                kind,
-                sealed_bytes: file.bytes,
-            }),
-            (DoomedKind::Sealed(_) | DoomedKind::Original | DoomedKind::Leftover, _) => None,
-        };
-        Some(Doomed { path, token: file.token, expected })
-    };
-    files.iter().filter_map(one).collect()
-}
-
-fn originals(files: &[&DoomedFile]) -> Vec<DoomedOriginal> {
-    let one = |file: &&DoomedFile| {
-        let (_, path) = file.place.clone()?;
-        let order = original::ErasureOrder::after_no_return(file.recording);
-        Some(DoomedOriginal { path, token: file.token, expected: file.expected?, order })
-    };
-    files.iter().filter_map(one).collect()
-}
-
-fn evidence(seen: &CopyEvidence, at: Timestamp) -> FileEvidence {
-    FileEvidence {
-        destruction: seen.destruction.clone(),
-        journal: seen.journal,
-        moved: seen.moved,
-        inode: seen.inode,
-        extents: seen.extents_after,
-        at,
-    }
-}
-
-/// What the content's own look at the journal said stands if it was worse: a copy of content that
-/// was possible then was not taken back by a wipe that failed.
-fn worst(file: &DoomedFile, names: JournalFate) -> JournalFate {
-    match file.evidence.as_ref().map(|seen| seen.journal) {
-        Some(JournalFate::CopyPossible) if !names.is_flushed() => JournalFate::CopyPossible,
-        _ => names,
     }
 }
 
@@ -664,14 +351,9 @@ fn within_bytes(mut due: Vec<ErasureItem>) -> Vec<ErasureItem> {
 }
 
 const HANDLE_CONTEXT: &str = "recseal-erased-file";
-const STOPPED: &str = "stopped";
 const ITEMS_PER_BATCH: usize = 256;
 const BYTES_PER_BATCH: u64 = 256 << 20;
-const PAGE: usize = 500;
 /// It is being sealed, or a file beside it is.
 const NOT_AT_REST: Duration = Duration::from_secs(5);
-const BACK_OFF: Duration = Duration::from_secs(10);
-const BACK_OFF_MOST: Duration = Duration::from_secs(3_600);
 /// A working file that lay for so long is nobody's any more.
 const QUIET_MS: i64 = 3_600_000;
-const RECHECK_EVERY: Duration = Duration::from_secs(60);

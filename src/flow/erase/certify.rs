@@ -171,13 +171,18 @@ impl Engine {
         let cleared_at = item.cleared_at.unwrap_or(item.planned_at);
         let files = tx.doomed_files(item.recording)?;
         let seal_key = item.key.and_then(|key| key.seal_key);
+        // Of a key that a restored backup did not bring back: as the prefix of the media said.
+        let named = item.key.and_then(|_| {
+            let media = files.iter().filter(|file| file.sidecar.is_none());
+            media.filter_map(|file| file.data_key).next()
+        });
         Ok(CertificateFacts {
             number: last + 1,
             previous,
             issued_at: now,
             recording: item.recording,
             conversation: recording.conversation,
-            data_key: item.key.and_then(|key| key.id),
+            data_key: item.key.and_then(|key| key.id).or(named),
             job: item.job,
             selection: job.selection,
             reason: job.reason,

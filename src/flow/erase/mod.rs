@@ -14,9 +14,11 @@ mod act;
 mod adopt;
 mod certify;
 mod choose;
+mod files;
 mod finality;
 mod order;
 mod progress;
+mod waits;
 mod watch;
 
 use std::collections::{HashMap, HashSet};

@@ -1,10 +1,43 @@
-//! Files beside media that tell about people, and whom they belong to.
+//! Files beside media that tell about people: whom they belong to, and what they tell.
+//!
+//! ```text
+//! name ─▶ owner: which recordings ─▶ reader_for(name, head) ─▶ Reader::read(bytes)
+//!                                                             ├─▶ conversations
+//!                                                             └─▶ SidecarFault: code, line, byte
+//! bytes ─▶ secrets_in: a warning to people
+//! ```
 //!
 //! A sidecar is known by its name alone, from the rules of its profile; its content is never
-//! needed to find its recording. What may hold credentials is searched by [`secrets_in`].
+//! needed to find its recording. What it tells is read by a [`Reader`]; what may hold credentials
+//! is searched by [`secrets_in`].
+//!
+//! # Invariants
+//!
+//! - A reader is a function of bytes: it opens nothing, and no bytes make it panic.
+//! - Size, depth, parts and lengths are limited; nothing is expanded, fetched or executed.
+//! - A sidecar is read whole or not at all, and a fault never shows what stands there.
+//! - What names or looks like a secret is in no conversation.
 
+mod address;
+mod asterisk;
+mod bigbluebutton;
+mod facts;
+mod fault;
+mod freeswitch;
+mod generic;
+mod jibri;
+mod json;
+mod livekit;
+mod moment;
+mod reader;
+mod rtpengine;
 mod secrets;
+mod siprec;
+mod table;
+mod xml;
 
+pub use fault::{FaultKind, SidecarFault};
+pub use reader::{Given, Reader, reader_for};
 pub use secrets::{SecretFinding, SecretKind, secrets_in};
 
 use crate::domain::StorePath;
@@ -69,10 +102,11 @@ pub fn owner(profile: &Profile, path: &StorePath) -> Option<Owner> {
                 suffixes.iter().find_map(|suffix| strip_suffix(path.expose_name(), suffix))?;
             StorePath::join(folder.as_ref(), stem).map(Owner::Stem)
         }
-        SidecarRule::Sibling { from, to, suffix } => {
+        SidecarRule::Sibling { from, to, prefix, suffix } => {
             let folder =
                 folder.as_ref().filter(|folder| folder.expose_name() == from.as_bytes())?;
             let stem = strip_suffix(path.expose_name(), suffix)?;
+            let stem = stem.strip_prefix(prefix.as_bytes()).unwrap_or(stem);
             let sibling = StorePath::join(folder.folder().as_ref(), to.as_bytes())?;
             StorePath::join(Some(&sibling), stem).map(Owner::Stem)
         }
@@ -118,7 +152,10 @@ fn strip_suffix<'a>(name: &'a [u8], suffix: &str) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod pairing {
     use super::*;
 
     fn path(text: &str) -> StorePath {
@@ -137,6 +174,8 @@ mod tests {
             ("jibri", "s1/metadata.json", "s1/room_1.mp4", "s2/room_1.mp4"),
             ("jibri", "metadata.json", "room.mp4", "s1/room.mp4"),
             ("rtpengine", "r/metadata/c-1.txt", "r/pcaps/c-1.pcap", "r/metadata/c-1.pcap"),
+            // As 10.5.3 names it. Planted fault: the prefix left on.
+            ("rtpengine", "metadata/rtpengine-meta-c-1.txt", "pcaps/c-1.pcap", "pcaps/c-2.pcap"),
             ("rtpengine", "c-1.txt", "c-1.wav", "pcaps/c-1.pcap"),
             (
                 "bigbluebutton",

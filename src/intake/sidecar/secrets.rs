@@ -67,6 +67,14 @@ pub fn secrets_in(plaintext: &[u8]) -> Vec<SecretFinding> {
     findings
 }
 
+/// True if `key` names a secret or `value` has the shape of one: such a member is reported, and
+/// goes nowhere else.
+pub(super) fn is_telling(key: &str, value: &str) -> bool {
+    let tail = key.len().saturating_sub(NAME_BYTES_MAX);
+    let named = kind_of_name(&key.as_bytes()[tail..]).is_some();
+    named || telling_shapes(value.as_bytes()).next().is_some()
+}
+
 /// Values behind a telling name: `"accessToken": "x"`, `<password>x</password>`, `api_key=x`.
 fn named_values(line: &[u8]) -> impl Iterator<Item = SecretKind> {
     words(line).filter_map(move |word| {
@@ -143,8 +151,9 @@ fn is_secret(kind: SecretKind, value: &[u8]) -> bool {
     }
 }
 
-/// Up to the first byte that ends a value in any notation.
+/// Up to the first byte that ends a value in any notation. Only so far, as marks may stand close.
 fn value_from(text: &[u8]) -> &[u8] {
+    let text = &text[..text.len().min(VALUE_BYTES_MAX)];
     let end = text.iter().position(|b| {
         b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'<' | b'>' | b',' | b'}')
     });
@@ -169,6 +178,7 @@ const NAMES: &[(&str, SecretKind)] = &[
     ("authorization", SecretKind::Token),
     ("jwt", SecretKind::Token),
     ("credential", SecretKind::ApiKey),
+    ("credentials", SecretKind::ApiKey),
 ];
 
 const SHAPES: &[(&str, SecretKind)] = &[
@@ -185,6 +195,7 @@ const SHAPES: &[(&str, SecretKind)] = &[
 
 /// Shorter than this, a word behind a mark is chance.
 const VALUE_BYTES_MIN: usize = 12;
+const VALUE_BYTES_MAX: usize = 512;
 const NAME_BYTES_MAX: usize = 64;
 const SEARCHED_BYTES_MAX: usize = 1 << 20;
 const FINDINGS_MAX: usize = 100;

@@ -1,9 +1,9 @@
-//! One run of ffmpeg: a child process with three pipes and nothing else of ours.
+//! One run of ffmpeg: a child process with three sockets and nothing else of ours.
 //!
 //! ```text
 //! source ─▶ feeder thread ─▶ stdin │ child │ stdout ─▶ this thread ─▶ out
 //!              (or memory, whole)  │       │ stderr ─▶ listener thread, bounded
-//!                           timer thread ─▶ SIGKILL for its whole group
+//!                           timer thread ─▶ SIGKILL for its whole group, and hanging up
 //! ```
 //!
 //! How it is confined says [`crate::sys::confine`]. Its environment is empty, its folder is `/`,
@@ -11,9 +11,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -58,40 +61,34 @@ pub(super) fn run(
 ) -> Result<ExitStatus, RedactError> {
     let mut command = Command::new(job.program);
     command.args(job.arguments).env_clear().current_dir("/").process_group(0);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let input = match input {
-        Input::Nothing => {
-            command.stdin(Stdio::null());
-            None
-        }
-        Input::Stream(source) => {
-            command.stdin(Stdio::piped());
-            Some(source)
-        }
+    let not_started = |error: io::Error| failed(format!("could not be started: {}", error.kind()));
+    let ends = Ends::attach(&mut command, &input).map_err(not_started)?;
+    let source = match input {
+        Input::Nothing => None,
+        Input::Stream(source) => Some(source),
         Input::Memory(file) => {
             command.stdin(file);
             None
         }
     };
-    let not_started = |error: io::Error| failed(format!("could not be started: {}", error.kind()));
     sys::confine(&mut command, confinement(job)).map_err(not_started)?;
     let mut child = command.spawn().map_err(not_started)?;
-    drop(command); // and our end of what it reads
+    drop(command); // and our copies of its ends
     let pid = Pid::from_child(&child);
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let was_late = AtomicBool::new(false);
     let (ended, waiting) = mpsc::channel::<()>();
     let (copied, fed) = std::thread::scope(|scope| {
-        let (time_limit, was_late) = (job.time_limit, &was_late);
+        let (time_limit, was_late, ends) = (job.time_limit, &was_late, &ends);
         let timer = scope.spawn(move || {
             if waiting.recv_timeout(time_limit) == Err(RecvTimeoutError::Timeout) {
                 was_late.store(true, Ordering::Relaxed);
                 end_group(pid);
+                ends.hang_up();
             }
         });
-        let feeder = input.zip(stdin).map(|(source, pipe)| scope.spawn(|| feed(source, pipe)));
-        let listener = stderr.map(|stderr| scope.spawn(|| listen(stderr, hear)));
-        let copied = stdout.map_or(Ok(()), |stdout| copy(stdout, out, job.output_bytes_max));
+        let feeder = source.map(|source| scope.spawn(|| feed(source, &ends.stdin)));
+        let listener = scope.spawn(|| listen(&ends.stderr, hear));
+        let copied = copy(&ends.stdout, out, job.output_bytes_max);
         if copied.is_err() {
             end_group(pid);
         }
@@ -100,8 +97,9 @@ pub(super) fn run(
         drop(ended);
         let _ = timer.join();
         end_group(pid); // whatever it started itself
+        ends.hang_up(); // on whatever left its group
         let fed = feeder.map_or(Ok(()), |feeder| feeder.join().unwrap_or(Ok(())));
-        let _ = listener.map(|listener| listener.join());
+        let _ = listener.join();
         (copied, fed)
     });
     let status = child.wait().map_err(not_started)?;
@@ -111,6 +109,35 @@ pub(super) fn run(
     fed?;
     copied?;
     Ok(status)
+}
+
+/// Our ends of its three. Sockets and not pipes: on a socket one can hang up, even if a process
+/// that nobody knows of holds the other end.
+struct Ends {
+    stdin: UnixStream,
+    stdout: UnixStream,
+    stderr: UnixStream,
+}
+
+impl Ends {
+    fn attach(command: &mut Command, input: &Input<'_>) -> io::Result<Self> {
+        let (stdin, its_stdin) = UnixStream::pair()?;
+        let (stdout, its_stdout) = UnixStream::pair()?;
+        let (stderr, its_stderr) = UnixStream::pair()?;
+        match input {
+            Input::Stream(_) => command.stdin(OwnedFd::from(its_stdin)),
+            Input::Nothing | Input::Memory(_) => command.stdin(Stdio::null()),
+        };
+        command.stdout(OwnedFd::from(its_stdout)).stderr(OwnedFd::from(its_stderr));
+        Ok(Self { stdin, stdout, stderr })
+    }
+
+    /// What was written to us can still be read; nobody waits any more.
+    fn hang_up(&self) {
+        for end in [&self.stdin, &self.stdout, &self.stderr] {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
 }
 
 /// An end that is not a success, in words that hold nothing of its own.
@@ -141,17 +168,18 @@ fn end_group(pid: Pid) {
 }
 
 /// Gives it what it reads. That it does not want all of it is its own affair.
-fn feed(source: &mut (dyn Read + Send), mut pipe: ChildStdin) -> Result<(), RedactError> {
+fn feed(source: &mut (dyn Read + Send), mut end: &UnixStream) -> Result<(), RedactError> {
     let mut plaintext = Zeroizing::new(vec![0; PIECE_BYTES]);
     loop {
         let len = source.read(&mut plaintext).map_err(RedactError::Read)?;
-        if len == 0 || pipe.write_all(&plaintext[..len]).is_err() {
+        if len == 0 || end.write_all(&plaintext[..len]).is_err() {
+            let _ = end.shutdown(Shutdown::Write);
             return Ok(());
         }
     }
 }
 
-fn copy(mut stdout: ChildStdout, out: &mut dyn Write, bytes_max: u64) -> Result<(), RedactError> {
+fn copy(mut stdout: &UnixStream, out: &mut dyn Write, bytes_max: u64) -> Result<(), RedactError> {
     let mut plaintext = Zeroizing::new(vec![0; PIECE_BYTES]);
     let mut copied = 0_u64;
     loop {
@@ -170,7 +198,7 @@ fn copy(mut stdout: ChildStdout, out: &mut dyn Write, bytes_max: u64) -> Result<
 }
 
 /// Hears it out, so that it never waits for us; what is long is cut, and nothing is kept.
-fn listen(mut stderr: ChildStderr, hear: &mut (dyn FnMut(&str) + Send)) {
+fn listen(mut stderr: &UnixStream, hear: &mut (dyn FnMut(&str) + Send)) {
     let mut plaintext = Zeroizing::new(vec![0; 4_096]);
     let mut line_plaintext = Zeroizing::new(Vec::with_capacity(LINE_BYTES_MAX));
     while let Ok(len) = stderr.read(&mut plaintext) {

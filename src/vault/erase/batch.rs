@@ -104,7 +104,7 @@ type Claimed = (usize, Claim);
 /// A pass that is over, or one whose journal should be wiped before the read-back.
 enum Half<'c> {
     Done(CopyEvidence),
-    Journaled(&'c Claim, Pass<'c>),
+    Journaled(&'c Claim, Box<Pass<'c>>),
 }
 
 impl Work<'_> {
@@ -148,7 +148,7 @@ impl Work<'_> {
         let mut pass = Pass::begin(&claim.file, storage, Some(stamp))?;
         pass.write(by, self.pace)?;
         if pass.is_journaled() {
-            return Ok(Half::Journaled(claim, pass));
+            return Ok(Half::Journaled(claim, Box::new(pass)));
         }
         (self.watch)(Step::Verify).map_err(at)?;
         pass.verify(by, self.pace)?;
@@ -160,7 +160,7 @@ impl Work<'_> {
         &self,
         by: &mut Overwriter,
         claim: &Claim,
-        mut pass: Pass<'_>,
+        mut pass: Box<Pass<'_>>,
         fate: JournalFate,
     ) -> Result<Overwritten, VaultError> {
         let at = VaultError::io("reading a file back");

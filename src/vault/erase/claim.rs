@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::{IFlags, OFlags, Stat};
+use rustix::fs::{Advice, IFlags, OFlags, Stat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -226,7 +226,10 @@ fn confirm(file: &File, folder: &Folder, name: &[u8], target: &Target<'_>) -> Re
 fn open(folder: &Folder, name: &[u8]) -> Result<Option<File>, VaultError> {
     let name = plain_name(name)?;
     match beneath::open(folder.as_fd(), &name, OFlags::RDWR) {
-        Ok(file) => Ok(Some(file)),
+        Ok(file) => {
+            rustix::fs::fadvise(&file, 0, None, Advice::Random).ok(); // its start is read, no more
+            Ok(Some(file))
+        }
         Err(source) => match Errno::from_io_error(&source) {
             Some(Errno::NOENT) => Ok(None),
             // A folder cannot be opened for writing; a link is not followed.

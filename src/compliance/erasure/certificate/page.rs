@@ -44,7 +44,7 @@ pub fn html(certificate: &ErasureCertificate, finalities: &[Finality]) -> String
         format_args!(
             "<title>Certificate of erasure {number}</title>\n<style>{STYLE}</style>\n</head>\n\
              <body>\n<main>\n<h1>Certificate of erasure {number}</h1>\n\
-             <p>Recording {}, erased {}</p>\n<h2>What can be said</h2>\n<ul>\n",
+             <p>Recording {}, issued {}</p>\n<h2>What can be said</h2>\n<ul>\n",
             facts.recording,
             facts.issued_at,
             number = facts.number,

@@ -18,7 +18,7 @@ pub enum CertificateRefusal {
     /// A recording that never was sealed has no key, version or public key.
     #[error("a recording without a key has facts of a key")]
     KeyOfPlaintext,
-    /// A key that was destroyed has an id and a version.
+    /// A key that was destroyed has a version, and an id if anybody looked for it.
     #[error("a destroyed key without its id and version")]
     KeyUnknown,
     /// Version 0 says "sealed to a public key", and any other says that it was not.
@@ -146,7 +146,9 @@ fn check_key(facts: &CertificateFacts) -> Result<(), CertificateRefusal> {
         KeyFate::DestroyedVerified
         | KeyFate::DestroyedMediumUnattested
         | KeyFate::DestroyedNotLookedFor => {
-            let Some(version) = key_version.filter(|_| data_key.is_some()) else {
+            // Behind a restored backup nobody saw the key, and so nobody looked for it either.
+            let is_known = data_key.is_some() || facts.key == KeyFate::DestroyedNotLookedFor;
+            let Some(version) = key_version.filter(|_| is_known) else {
                 return Err(R::KeyUnknown);
             };
             if (version == 0) == sealed_to.is_some() { Ok(()) } else { Err(R::SealedTo) }

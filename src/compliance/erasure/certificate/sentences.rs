@@ -74,7 +74,7 @@ fn files(files: &[CertifiedFile]) -> Vec<String> {
             Some(evidence) => end_of(file, evidence, is_plain),
             None => "not there any more; how it ended is not known".to_owned(),
         };
-        match groups.iter_mut().find(|(plain, known, _)| (*plain, &*known) == (is_plain, &end)) {
+        match groups.iter_mut().find(|(plain, known, _)| *plain == is_plain && *known == end) {
             Some((_, _, count)) => *count += 1,
             None => groups.push((is_plain, end, 1)),
         }
@@ -113,22 +113,22 @@ fn overwrite(evidence: &DestructionEvidence, part: &str, is_plain: bool) -> Stri
     let is_in_memory = evidence.media == MEMORY;
     match evidence.overwrite {
         Overwrite::InPlaceVerified => {
-            "overwritten once with random bytes in the blocks where it lay, and all of it was \
+            "overwritten once with random bytes in the same blocks, and all of it was \
              read back from the device"
                 .to_owned()
         }
         Overwrite::InPlaceUnverified if is_in_memory => {
-            "overwritten once with random bytes in memory, where it lay; whether it was ever \
+            "overwritten once with random bytes in memory; whether it was ever \
              swapped out is not known"
                 .to_owned()
         }
         Overwrite::InPlaceUnverified => {
-            "overwritten once with random bytes in the blocks where it lay; it was read back from \
+            "overwritten once with random bytes in the same blocks; it was read back from \
              the page cache only, which does not show what reached the device"
                 .to_owned()
         }
         Overwrite::JournalCopyPossible => {
-            "overwritten once with random bytes in the blocks where it lay, on a file system that \
+            "overwritten once with random bytes in the same blocks, on a file system that \
              writes content to its journal, too"
                 .to_owned()
         }

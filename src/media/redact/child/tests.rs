@@ -61,6 +61,7 @@ fn a_child_that_hangs_floods_or_fails_is_an_error() {
     for (what, text, limit_s, says) in [
         ("hangs", "sleep 1000 & wait", 1, "was ended after 1 s"),
         ("closes its output and hangs", "exec 1>&-; sleep 1000", 1, "was ended after 1 s"),
+        ("leaves its group", "setsid sleep 4 & exit 0", 1, "was ended after 1 s"),
         ("fails", "echo secret >&2; exit 7", 20, "ended with code 7"),
         ("dies", "kill -9 $$", 20, "was ended by signal 9"),
         ("floods", "exec cat /dev/zero", 20, "wrote more than"),

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// Each way a file can end, with what has to be in its sentence and what must not be.
+/// Each way a file can end, with what has to be in its sentence and what must not be. Planted
+/// fault: nothing said of a journal that may hold content.
 #[test]
 fn no_sentence_says_more_than_was_seen() {
     use {JournalFate as J, Overwrite as O};
@@ -17,7 +18,7 @@ fn no_sentence_says_more_than_was_seen() {
         (O::JournalCopyPossible, J::FlushedZeroed, "overwritten with zeros", verified),
         (O::JournalCopyPossible, J::CopyPossible, "may hold some of its content", verified),
         (O::NotGuaranteedCow, J::NotApplicable, "copy-on-write", verified),
-        (O::NotGuaranteedCow, J::NotApplicable, keyless, "in the blocks where it lay"),
+        (O::NotGuaranteedCow, J::NotApplicable, keyless, "in the same blocks"),
         (O::NotGuaranteedShared, J::NotApplicable, "clone or snapshot", verified),
         (O::NotGuaranteedInlineOrCompressed, J::NotApplicable, "compressed", verified),
         (O::NotGuaranteedRemote, J::NotApplicable, "a server", verified),
@@ -35,7 +36,8 @@ fn no_sentence_says_more_than_was_seen() {
     }
 }
 
-/// Planted faults: the word for sealed files used for all; the part left out.
+/// Planted faults: the word for sealed files used for all; that of sealed copies for plaintext; the
+/// part left out.
 #[test]
 fn plaintext_is_never_ciphertext_without_a_key() {
     for overwrite in Overwrite::ALL {
@@ -57,7 +59,8 @@ fn plaintext_is_never_ciphertext_without_a_key() {
 }
 
 /// Each fate of key, history, rows and backups has words of its own, and some words have no
-/// fate: standards for whole devices, and promises without a layer.
+/// fate: standards for whole devices, and promises without a layer. Planted fault: two numbers of
+/// backups told alike.
 #[test]
 fn fates_are_told_apart_and_some_words_are_never_said() {
     let mut all = Vec::new();
@@ -106,7 +109,7 @@ fn the_page_is_whole_and_harmless() {
     change_file(&mut facts, |evidence| evidence.destruction.file_system = evil.to_owned());
     let certificate = certificate(facts);
     let finality = Finality::signed(&certificate, at(5), &[3], 0, sign).unwrap();
-    let other = Finality::signed(&chain_of(1)[0], at(5), &[3], 0, sign).unwrap();
+    let other = Finality::signed(&chain_of(1)[0], at(7), &[3], 0, sign).unwrap();
 
     let page = html(&certificate, &[other.clone(), finality.clone()]);
     for bad in ["<script", "onload='", "http://", "https://", "src=", "href=", "url("] {
@@ -138,7 +141,8 @@ fn the_page_is_whole_and_harmless() {
     assert!(plain(&certificate, &[]).contains("No statement of finality"));
 }
 
-/// Every line of the text up to the sentences is explained, under its own label.
+/// Every line of the text up to the sentences is explained, under its own label. Planted fault:
+/// the value of one line under the label of another.
 #[test]
 fn every_line_has_a_meaning() {
     let mut facts = facts();

@@ -1,0 +1,7 @@
+//! Bytes for the reader `bigbluebutton`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use recseal_fuzz::intake::sidecar::Reader;
+
+fuzz_target!(|bytes: &[u8]| recseal_fuzz::sidecar(Reader::Bigbluebutton, bytes));
