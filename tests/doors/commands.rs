@@ -24,7 +24,8 @@ fn with_input(sealed: &Sealed, args: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Planted faults: erasing although nobody said yes; the wrong number taken for an answer.
+/// Planted fault: the wrong number taken for an answer. Meant to catch, too: erasing although nobody
+/// said yes.
 #[test]
 fn nothing_goes_without_a_yes() {
     let sealed = Sealed::paused(3, "[erasure]\nmass_from = 2");
@@ -57,8 +58,8 @@ fn nothing_goes_without_a_yes() {
     }
 }
 
-/// Somebody follows a job; the daemon is killed and started again; the job is done. Planted fault:
-/// a follower that ends with the first connection.
+/// Somebody follows a job; the daemon is killed and started again; the job is done. Meant to
+/// catch: a follower that ends with the first connection.
 #[test]
 fn following_survives_a_restart() {
     let mut sealed = Sealed::paused(2, "");

@@ -99,8 +99,8 @@ fn who_comes_back_hears_what_was_missed() {
     }
 }
 
-/// A stream that is ended has an end, one that is cut at the end of the grace has none. Planted
-/// fault: streams that nobody ends.
+/// A stream that is ended has an end, one that is cut at the end of the grace has none. Meant to
+/// catch: streams that nobody ends.
 #[test]
 fn a_stop_ends_what_has_no_end() {
     let mut sealed = Sealed::paused(1, "");

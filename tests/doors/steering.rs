@@ -77,7 +77,7 @@ fn what_is_held_waits_and_the_exit_code_says_so() {
     }
 }
 
-/// Planted fault: due as of two days ago. Meant to catch, too: a mark that outlives its removal.
+/// Meant to catch: due as of another day; a mark that outlives its removal.
 #[test]
 fn rules_and_marks_decide_what_is_due() {
     let mut sealed = Sealed::new(3, "");
@@ -109,8 +109,7 @@ fn rules_and_marks_decide_what_is_due() {
     assert_eq!(sealed.daemon.json(&["retention", "list"]).as_array().unwrap().len(), 1);
 }
 
-/// Planted fault: a limit that a restart reads wrongly. Meant to catch, too: a cancelled job whose
-/// marks stay.
+/// Meant to catch: a limit that a restart reads wrongly; a cancelled job whose marks stay.
 #[test]
 fn a_queue_is_paused_limited_and_taken_back() {
     let mut sealed = Sealed::paused(2, "");

@@ -282,7 +282,7 @@ mod tests {
         } })
     }
 
-    /// Planted fault: waiting for ever for what a hold protects.
+    /// Meant to catch: waiting for ever for what a hold protects.
     #[test]
     fn a_wait_ends_where_nothing_moves_any_more() {
         for (state, counts, is_over, code) in [
