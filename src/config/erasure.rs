@@ -204,8 +204,8 @@ mod tests {
         assert!(!none.approve_mass && !none.retention_daily);
     }
 
-    /// Each refusal names its key. Planted faults: 24:00 as a time; `off` for the window; a unit
-    /// that multiplies over the end of the number.
+    /// Each refusal names its key. Meant to catch: 24:00 as a time; a unit that multiplies over
+    /// the end of the number.
     #[test]
     fn nonsense_is_refused_with_its_key() {
         for (text, key) in [

@@ -7,8 +7,8 @@ use recseal::clock::{Clock, Timestamp};
 use recseal::config::{Config, Overrides};
 use recseal::flow::Recalled;
 
-/// Planted faults: an answer kept for ever; the body left out of the comparison; the sender left
-/// out of the handle.
+/// Planted fault: the body left out of the comparison. Meant to catch, too: the sender left out of
+/// the handle.
 #[test]
 fn an_answer_is_kept_for_a_day_and_for_its_sender() {
     let folder = tempfile::tempdir().unwrap();

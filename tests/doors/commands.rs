@@ -24,8 +24,8 @@ fn with_input(sealed: &Sealed, args: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// Planted faults: erasing without a question where nobody can answer; a list of files read
-/// relative to nothing; `--json` with the plan in front of the answer.
+/// Planted fault: the wrong number taken for an answer. Meant to catch, too: erasing although nobody
+/// said yes.
 #[test]
 fn nothing_goes_without_a_yes() {
     let sealed = Sealed::paused(3, "[erasure]\nmass_from = 2");
@@ -58,8 +58,8 @@ fn nothing_goes_without_a_yes() {
     }
 }
 
-/// Somebody follows a job; the daemon is killed and started again; the job is done. Planted fault:
-/// a follower that ends with the first connection.
+/// Somebody follows a job; the daemon is killed and started again; the job is done. Meant to
+/// catch: a follower that ends with the first connection.
 #[test]
 fn following_survives_a_restart() {
     let mut sealed = Sealed::paused(2, "");
@@ -75,9 +75,14 @@ fn following_survives_a_restart() {
     let mut told = BufReader::new(follower.stdout.take().unwrap()).lines();
     let first = told.next().unwrap().unwrap();
     assert!(first.starts_with("running: 0 of 1 files"), "{first}");
+    // Heard by an event: it listens now.
+    sealed.daemon.json(&["erase", "pause", &job]);
+    let second = told.next().unwrap().unwrap();
+    assert!(second.starts_with("paused: 0 of 1 files"), "{second}");
     sealed.daemon.kill_nine();
     sealed.daemon.start_again();
     sealed.daemon.json(&["erase", "resume"]);
+    sealed.daemon.json(&["erase", "resume", &job]);
     let last = told.last().unwrap().unwrap();
     let output = follower.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -10,8 +10,7 @@ use crate::common::caller::{Caller, Local, bearer};
 
 const JOBS: &str = "/api/v1/erasures";
 
-/// Planted faults: a mass erasure without the number; one whose number is not that of the plan; a
-/// dry run that marks.
+/// Planted fault: a number that is not that of the plan. Meant to catch, too: a dry run that marks.
 #[test]
 fn many_are_erased_only_with_their_number() {
     let sealed = Sealed::paused(4, "[erasure]\nmass_from = 3");
@@ -52,8 +51,8 @@ fn many_are_erased_only_with_their_number() {
     assert_eq!(again.json()["plan"]["already_planned"]["recordings"], 4);
 }
 
-/// Planted faults: the second of two equal orders answered as a new one; another order under the
-/// same key answered with the first; answers forgotten at a restart; the key of somebody else.
+/// Planted fault: another order under the same key answered with the first. Meant to catch, too: the
+/// second of two equal orders answered as a new one; the key of somebody else.
 #[test]
 fn an_order_that_is_sent_twice_is_one() {
     let mut sealed = Sealed::paused(3, "");
@@ -83,7 +82,7 @@ fn an_order_that_is_sent_twice_is_one() {
     }
 }
 
-/// Planted faults: approval by whoever asked; by a role that may not; twice.
+/// Planted fault: approval by whoever asked.
 #[test]
 fn a_mass_erasure_takes_a_second_person() {
     let mut sealed = Sealed::new(3, "[erasure]\nmass_from = 2\napprove_mass = true");
@@ -124,8 +123,8 @@ fn a_mass_erasure_takes_a_second_person() {
 }
 
 /// Every body and every query of these routes, wrong in every way: a clear refusal, and nothing is
-/// changed. Planted fault: `deny_unknown_fields` left out anywhere fails at the last line of its
-/// route.
+/// changed. Planted fault: one of two selections taken. Meant to catch, too: `deny_unknown_fields`
+/// left out anywhere.
 #[test]
 fn nonsense_is_refused_and_changes_nothing() {
     let sealed = Sealed::paused(1, "");

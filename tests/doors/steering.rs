@@ -5,8 +5,8 @@ use serde_json::json;
 use crate::Sealed;
 use crate::common::caller::Local;
 
-/// Planted faults: an order of which all is protected that exits with 0; a lifted hold that
-/// nobody looks at again; a wait that never ends because of what is protected.
+/// Planted fault: an order of which all is protected that exits with 0. Meant to catch, too: a wait
+/// that never ends because of what is protected.
 #[test]
 fn what_is_held_waits_and_the_exit_code_says_so() {
     let mut sealed = Sealed::new(3, "");
@@ -77,7 +77,7 @@ fn what_is_held_waits_and_the_exit_code_says_so() {
     }
 }
 
-/// Planted faults: rules in seconds; a mark that outlives its removal; a plan that erases.
+/// Meant to catch: due as of another day; a mark that outlives its removal.
 #[test]
 fn rules_and_marks_decide_what_is_due() {
     let mut sealed = Sealed::new(3, "");
@@ -109,8 +109,7 @@ fn rules_and_marks_decide_what_is_due() {
     assert_eq!(sealed.daemon.json(&["retention", "list"]).as_array().unwrap().len(), 1);
 }
 
-/// Planted faults: a pause that a restart forgets; a limit likewise; a cancelled job whose marks
-/// stay.
+/// Meant to catch: a limit that a restart reads wrongly; a cancelled job whose marks stay.
 #[test]
 fn a_queue_is_paused_limited_and_taken_back() {
     let mut sealed = Sealed::paused(2, "");
@@ -142,7 +141,7 @@ fn a_queue_is_paused_limited_and_taken_back() {
     assert_eq!(sealed.daemon.json(&["erase", "status"])["certificates"], 1);
 }
 
-/// Planted fault: a key version destroyed at once without the word for it.
+/// Planted fault: `--now` without a question.
 #[test]
 fn certificates_become_final() {
     let sealed = Sealed::new(1, "");

@@ -52,7 +52,7 @@ const EVENT_BYTES_MAX: usize = 1 << 20;
 mod tests {
     use super::*;
 
-    /// Planted faults: an event for each frame; a heartbeat taken for an event.
+    /// Planted fault: a heartbeat taken for an event.
     #[test]
     fn events_are_taken_however_they_are_cut() {
         let text = "id: a-1\nevent: job\ndata: {\"x\":1}\n\n: still here\n\nid: a-2\nevent: queue\n\

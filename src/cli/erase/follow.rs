@@ -282,7 +282,7 @@ mod tests {
         } })
     }
 
-    /// Planted faults: waiting for ever for what a hold protects; 0 for a job that was cancelled.
+    /// Meant to catch: waiting for ever for what a hold protects.
     #[test]
     fn a_wait_ends_where_nothing_moves_any_more() {
         for (state, counts, is_over, code) in [

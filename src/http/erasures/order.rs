@@ -296,8 +296,8 @@ mod tests {
         wanted.order()
     }
 
-    /// Planted faults: the first of two selections taken; an empty list that selects nothing and
-    /// so "succeeds"; a relative path.
+    /// Planted fault: one of two selections taken. Meant to catch, too: an empty list that selects
+    /// nothing and so "succeeds".
     #[test]
     fn an_order_says_what_it_means_in_one_way() {
         let id = "0192f0c8-7a3b-7c4d-8e5f-123456789abc";
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!(read(r#"{"person":"x"}"#).unwrap().reason, ErasureReason::Request);
     }
 
-    /// Planted fault: a turn that is not given back keeps its key busy for good.
+    /// Meant to catch: a turn that is not given back keeps its key busy for good.
     #[test]
     fn one_request_a_key_at_a_time() {
         let mut headers = HeaderMap::new();
