@@ -182,7 +182,7 @@ fn an_interrupted_open_leaves_no_file() {
     let sealed = sealed_path(&daemon, &id);
     let offline = [sealed.as_os_str(), OsStr::new("--key"), key.as_os_str()];
     for what in [&[OsStr::new(&id)][..], &offline] {
-        let was_interrupted = (0..20).any(|_| {
+        let was_interrupted = (0..200).any(|_| {
             let out = outs.path().join("o");
             let mut open = program();
             open.arg("open").args(what).arg("-o").arg(&out);
