@@ -95,7 +95,7 @@ fn finality_of(ground: &Ground, id: RecordingId) -> Option<Finality> {
     Some(finality)
 }
 
-/// Planted fault: the active version never replaced, so that what wrapped the key lives on.
+/// The control opens before: what is destroyed is what wrapped the key.
 #[test]
 fn an_old_catalog_opens_nothing_once_the_erasure_is_final() {
     let (ground, ids) = two_sealed("");
@@ -134,7 +134,7 @@ fn back_up(ground: &Ground) -> (Uuid, Vec<u8>) {
     (id, bytes)
 }
 
-/// Planted fault: backups not counted when finality is stated.
+/// A backup made before the erasure counts, one made afterwards does not.
 #[test]
 fn nothing_is_final_while_a_backup_is_left() {
     let (ground, ids) = two_sealed("");
@@ -155,9 +155,9 @@ fn nothing_is_final_while_a_backup_is_left() {
     assert_eq!(ground.engine.erasure_status(ground.now()).unwrap().not_final, 0);
 }
 
-/// An older backup, in which a hold protects what was erased since. Planted faults: the hold
-/// obeyed (its key is gone, so nobody gains), what is buried not adopted, and a sealed file known
-/// by its path alone (that of another recording, of the same name, is destroyed).
+/// An older backup, in which a hold protects what was erased since, and a recorder that used its
+/// name again. Found by it: what was adopted was never certified, because nobody knew the id of its
+/// key.
 #[test]
 fn what_was_erased_stays_erased_behind_a_restored_backup() {
     for layout in ["vault", "beside"] {

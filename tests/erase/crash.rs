@@ -16,7 +16,8 @@ use crate::ledger::Facts;
 use crate::worker::{finish, ground_at, layout, let_pass, prepare, start, variable};
 
 /// Each place of an erasure, for the first and the second batch, in both layouts; and once more
-/// while what was left is finished.
+/// while what was left is finished. Found by it: a sidecar of a recording in quarantine stayed in
+/// clear, and the original of one that was being erased was found anew and sealed.
 #[test]
 fn whoever_dies_at_a_named_place_finishes_the_next_time() {
     let mut cases = Vec::new();
@@ -38,7 +39,8 @@ fn whoever_dies_at_a_named_place_finishes_the_next_time() {
     });
 }
 
-/// A running queue with everything that people may do to it meanwhile.
+/// A running queue with everything that people may do to it meanwhile. Found by it: a marked file
+/// that vanished, or turned out to be a sidecar, before it was sealed made every later look fail.
 #[test]
 fn whoever_dies_at_any_instant_finishes_the_next_time() {
     let seed = seed();

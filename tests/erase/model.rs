@@ -58,9 +58,7 @@ struct Model {
     is_paused: bool,
 }
 
-/// Planted faults, each seen: items of a cancelled job worked on; blocked items not looked at
-/// again; a job resumed after its last certificate never finished; a counter of the triggers that
-/// is not taken back when a blocked item is cancelled.
+/// States, marks, jobs and counts are compared after each act.
 #[test]
 fn whatever_is_done_in_whatever_order_comes_out_as_the_model_says() {
     let cases = number("RECSEAL_ERASE_CASES", 10) as u32;

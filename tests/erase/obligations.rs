@@ -74,8 +74,6 @@ fn failing(ground: &Ground, job: JobId) -> Vec<ErasureItem> {
 }
 
 /// Others go on meanwhile; tries come ever later; once it is there again the rest is done.
-/// Planted fault: a file of a store that is not there taken for one that is gone (certified as not
-/// found, while it lies on the disk that is not mounted).
 #[test]
 fn a_store_that_is_not_there_is_waited_for() {
     let fs = or_skip!(LoopFs::make("ext4", "", &[]));
@@ -143,8 +141,7 @@ fn a_disk_that_takes_no_writes_is_waited_for() {
     must_hold(&two.ground, &facts, "writable again");
 }
 
-/// No room for the catalog's log at any moment of an erasure. Planted fault: the overwrites of a
-/// batch whose record failed taken for done.
+/// No room for the catalog's log while recordings are erased.
 #[test]
 fn a_full_disk_is_waited_for() {
     let fs = or_skip!(LoopFs::make_in(None, 48 << 20, "ext4", "", &[]));

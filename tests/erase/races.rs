@@ -25,9 +25,8 @@ struct Answers {
     late: HashSet<RecordingId>,
 }
 
-/// 640 holds on recordings and conversations against 240 erasures in small orders. Planted fault:
-/// the protections read before the transaction of the key (its trigger then refuses, and the queue
-/// stands still).
+/// 640 holds on recordings and conversations against 240 erasures in small orders. Seen to fail
+/// when a name stayed in the catalog: that of a row that this test wrote without `secure_delete`.
 #[test]
 fn a_hold_is_granted_or_too_late() {
     let ground = Ground::new();

@@ -29,7 +29,7 @@ const SWAPS: &[(&str, &str)] = &[
 ];
 
 /// Nothing but the right file is ever touched, the obligation stays, others go on, and once the
-/// path is mended it is met. Planted fault: a copy taken for the right one by its name alone.
+/// path is mended it is met.
 #[test]
 fn nothing_else_is_touched_and_nothing_is_forgotten() {
     for layout in ["vault", "beside"] {

@@ -179,7 +179,7 @@ CREATE TABLE erasure_item (
     seal_key    BLOB CHECK (length(seal_key) = 8)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX erasure_item_of ON erasure_item (job, recording);
+CREATE INDEX erasure_item_of ON erasure_item (job, step, recording);
 CREATE INDEX erasure_item_due ON erasure_item (job, due_at)
     WHERE step != 'done' AND blocked_by IS NULL;
 CREATE INDEX erasure_item_oldest ON erasure_item (planned_at) WHERE step != 'done';
