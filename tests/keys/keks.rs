@@ -342,6 +342,9 @@ fn erase(path: &Path, recording: RecordingId) {
         .write(|tx| {
             tx.advance(recording, RecordingEvent::ErasureStarted, &entry)?;
             assert!(tx.destroy_key(recording)?);
+            for copy in tx.copies(recording)? {
+                assert!(tx.forget_copy(recording, &copy)?);
+            }
             tx.advance(recording, RecordingEvent::ErasureVerified, &entry).map(drop)
         })
         .unwrap();
