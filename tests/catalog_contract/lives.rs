@@ -23,7 +23,9 @@ const EVENTS: [RecordingEvent; 10] = [
 fn placed(f: &Fixture, state: RecordingState) -> RecordingId {
     let id = f.found(&format!("{}.wav", RecordingId::new()));
     let key = wrapped_key(1);
-    f.write(|tx| tx.add_copy(id, &media_copy(id), at(1)));
+    if state != RecordingState::Erased {
+        f.write(|tx| tx.add_copy(id, &media_copy(id), at(1)));
+    }
     let raw = f.raw();
     let reason = (state == RecordingState::Quarantined).then_some("planted");
     if state != RecordingState::Erased {
