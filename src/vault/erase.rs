@@ -27,7 +27,7 @@
 //! puts there, a digest of the token, and nothing else is ever overwritten or unlinked.
 //!
 //! Sealed copies come here by [`super::Vault::overwrite_many`], originals that never were sealed
-//! by [`super::original::overwrite_originals`]. Start reading at [`overwrite_batch`].
+//! by [`super::original::overwrite_originals`]. Start reading at `overwrite_batch`.
 //!
 //! # Invariants
 //!

@@ -212,8 +212,24 @@ fn no_document_grows_or_fetches_or_hides() {
             }
         }
     }
+}
+
+/// Each element is shallow and small; only their number is wrong.
+#[test]
+fn no_document_is_wider_than_a_million_elements() {
     let wide = format!("<r>{}</r>", "<a/>".repeat(1_000_001));
     assert_eq!(refused(Reader::Siprec, wide.as_bytes()).kind, F::TooMany);
+}
+
+/// What a reader says of bytes it refuses, and in which line.
+fn refuses(reader: Reader, text: &[u8], kind: F, line: u32) {
+    let fault = refused(reader, text);
+    assert_eq!(
+        (fault.kind, fault.line),
+        (kind, line),
+        "{reader:?} {}",
+        String::from_utf8_lossy(text)
+    );
 }
 
 #[test]
@@ -260,41 +276,49 @@ fn what_no_recorder_writes_is_refused_with_a_code_and_a_line() {
         // Planted fault: a length that ends inside a letter cuts the text.
         (R::Rtpengine, "CALL-ID\n1:\n\u{fc}\n\n".into(), F::Syntax, 1),
         (R::Rtpengine, "/x.pcap\n\nSDP mode: offer\n".into(), F::Syntax, 4),
-        (R::Jibri, "{\"id\":1}".into(), F::Unrecognized, 1),
-        (R::Jibri, "[]".into(), F::Unrecognized, 1),
-        (R::Livekit, "{\"room_name\":\"x\"}".into(), F::Unrecognized, 1),
-        (R::Livekit, "{\"egress_id\":\"x\",\n\"started_at\":-1}".into(), F::Number, 2),
+    ] {
+        refuses(reader, &text, kind, line);
+    }
+}
+
+#[test]
+fn what_no_conference_writes_is_refused_with_a_code_and_a_line() {
+    use Reader as R;
+    for (reader, text, kind, line) in [
+        (R::Jibri, "{\"id\":1}", F::Unrecognized, 1),
+        (R::Jibri, "[]", F::Unrecognized, 1),
+        (R::Livekit, "{\"room_name\":\"x\"}", F::Unrecognized, 1),
+        (R::Livekit, "{\"egress_id\":\"x\",\n\"started_at\":-1}", F::Number, 2),
         (
             R::Livekit,
-            "{\"egress_id\":\"x\",\"started_at\":1705311012000000000,\"ended_at\":1705311011000000000}".into(),
+            "{\"egress_id\":\"x\",\"started_at\":1705311012000000000,\"ended_at\":1705311011000000000}",
             F::Negative,
             1,
         ),
-        (R::Generic, "{\"a\":1}{\"a\":1,\"a\":2}".into(), F::DuplicateKey, 1),
-        (R::Generic, "{\"duration\":-1}".into(), F::Negative, 1),
-        (R::Generic, "7".into(), F::Unrecognized, 1),
-        (R::Generic, "[[1]]".into(), F::Unrecognized, 1),
+        (R::Generic, "{\"a\":1}{\"a\":1,\"a\":2}", F::DuplicateKey, 1),
+        (R::Generic, "{\"duration\":-1}", F::Negative, 1),
+        (R::Generic, "7", F::Unrecognized, 1),
+        (R::Generic, "[[1]]", F::Unrecognized, 1),
         (
             R::Siprec,
-            "<recording xmlns='urn:ietf:params:xml:ns:recording:1'>\n<session session_id='1'/>\n<session session_id='1'/></recording>".into(),
+            "<recording xmlns='urn:ietf:params:xml:ns:recording:1'>\n<session session_id='1'/>\n<session session_id='1'/></recording>",
             F::DuplicateKey,
             3,
         ),
         (
             R::Siprec,
-            "<recording xmlns='urn:ietf:params:xml:ns:recording:1'><session session_id='1'>\n<start-time>noon</start-time></session></recording>".into(),
+            "<recording xmlns='urn:ietf:params:xml:ns:recording:1'><session session_id='1'>\n<start-time>noon</start-time></session></recording>",
             F::Time,
             2,
         ),
         (
             R::Bigbluebutton,
-            "<recording meeting_id='m-1700000000000'><event timestamp='9223372036854775807'/>\n<event timestamp='-9223372036854775808'/></recording>".into(),
+            "<recording meeting_id='m-1700000000000'><event timestamp='9223372036854775807'/>\n<event timestamp='-9223372036854775808'/></recording>",
             F::Number,
             2,
         ),
     ] {
-        let fault = refused(reader, &text);
-        assert_eq!((fault.kind, fault.line), (kind, line), "{reader:?} {}", String::from_utf8_lossy(&text));
+        refuses(reader, text.as_bytes(), kind, line);
     }
     for reader in Reader::ALL {
         assert_eq!(refused(reader, b" \n").kind, F::Empty);
